@@ -40,7 +40,7 @@ from minimixproxy.logs.service import LogFloodService
 from minimixproxy.operator import readiness
 from minimixproxy.operator.block import Blocking, OnDisk
 from minimixproxy.operator.control import Answer, ControlService
-from minimixproxy.operator.drain import Draining
+from minimixproxy.operator.drain import Alone, Draining
 from minimixproxy.operator.enroll import EnrollingAnswers
 from minimixproxy.operator.forget import Forgetting
 from minimixproxy.operator.holders import answered_by_holder
@@ -247,7 +247,8 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
         OnDisk(on_disk, lambda: journal.status.durable),
         lambda: wall_time(reactor),
     )
-    return _Minimix(state, accounts, clients, journal, answers, blocking, Draining(clients, reactor), cluster)
+    draining = Draining(clients, cluster.membership.holding.handing_on if cluster is not None else Alone(), reactor)
+    return _Minimix(state, accounts, clients, journal, answers, blocking, draining, cluster)
 
 
 def _cluster(settings: config.Settings, reactor: Any) -> ClusterPart | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
 from minimixproxy.accountstream.account_login import AccountLogin, LoginContext
 from minimixproxy.accountstream.enrolling import Enrolling
@@ -88,14 +89,16 @@ class Accounts(MultiService):
 
     # Accounts come ---------------------------------------------------------------------------------------------
 
+    def is_elsewhere(self, bare: str) -> bool:
+        """Tell whether an account is not this process's: a client may take so long to bind that it was let go."""
+        return not self.logins.is_held(bare)
+
     def session_bound(self, session: SessionPort, login: Login) -> Account:
         """A client has bound a resource; return its account. The latest login is the one that opens streams."""
         bare = parse_jid(session.jid).bare
         held = self._find(bare) or self._hold(bare)
         if self.is_blocked(bare):  # it was blocked between its login and this
             self._clock.callLater(0, session.close, "not-authorized", BLOCKED)
-        if not self.logins.is_held(bare):  # it took so long to bind that the account was let go, or is another's
-            self._clock.callLater(0, session.close, "reset", "the account is served elsewhere")
         return held.session_bound(session, login)
 
     def logged_in(self, bare: str, login: Login) -> None:
@@ -175,8 +178,25 @@ class Accounts(MultiService):
         held = self._held.get(bare)
         return held is not None and held.account.is_idle
 
+    def dismiss(self, bare: str) -> Deferred[None]:
+        """Another process is to have an account: end its sessions. Fires when none is left, within seconds.
+
+        That journals what its clients have seen. Whoever comes meanwhile has to come again.
+        """
+        held = self._find(bare)
+        sessions = list(held.account.sessions) if held is not None else []
+        settled = [Deferred[None]() for _ in sessions]
+        for session, done in zip(sessions, settled, strict=True):
+            session.when_settled(partial(done.callback, None))
+        return DeferredList(settled).addCallback(lambda _: self._close_sessions(bare))
+
+    def _close_sessions(self, bare: str) -> None:
+        held = self._held.get(bare)
+        for session in list(held.account.sessions) if held is not None else ():
+            session.close("system-shutdown")
+
     def drop(self, bare: str) -> None:
-        """Another process has an idle account, and comes back into its rooms. Nothing of it is journalled any more."""
+        """Another process has an account, and comes back into its rooms. Nothing of it is journalled any more."""
         held = self._held.pop(bare)
         held.account.end()
         self._release(held)

@@ -6,7 +6,6 @@ while it gives signs of life: `left` says for how long it may count on that.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
@@ -14,8 +13,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
+from minimixproxy.cluster.handing_on import HandingOn
 from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Run
-from minimixproxy.cluster.shares import own_share, share_of, surplus
+from minimixproxy.cluster.shares import own_share, takers
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
@@ -24,8 +24,6 @@ from minimixproxy.storage.leases import HeldBy, Holder, Survey
 from minimixproxy.timing.clock import Clock, Timer
 
 LOOK: Final = 1.0  # seconds between looks at the cluster
-MOVED: Final = 2  # accounts that another process is given after each look, while this one has too many
-LOOKED_AT: Final = 200  # accounts that are looked at for that
 THOROUGH: Final = 600.0  # seconds between looks for accounts that no process has ever had
 AT_ONCE: Final = 20  # accounts that are taken in one transaction, and in one turn of the reactor
 #: Seconds from a client's login until it has to have bound a resource, or its account may be let go.
@@ -48,7 +46,7 @@ class Holding:
         self._life: Life
         self._run: Run[object]
         self._lost: Callable[[StateError], None]
-        self._held: dict[str, float] = {}  # until when, at least: a client may be about to bind a resource
+        self.held: dict[str, float] = {}  # until when, at least: a client may be about to bind a resource
         self._busy: dict[str, list[Deferred[None]]] = {}  # asked for, or being let go; who waits for that
         self._questions = 0  # to the database, for accounts
         self._ended = False
@@ -56,8 +54,8 @@ class Holding:
         self._sweeps = Timer(clock)
         self._watch = Timer(clock)
         self._thorough_at = 0.0
-        self._to_look_at: list[str] = []  # of the accounts, whether others are to have them
         self.live: Sequence[Holder] = ()  # processes, at the last look
+        self.handing_on = HandingOn(self, accounts, clock)
         self._trouble = ""
 
     def begin(self, leases: Leases, life: Life, run: Run[object], lost: Callable[[StateError], None]) -> None:
@@ -69,16 +67,25 @@ class Holding:
         self._watch_over()
 
     @property
+    def number(self) -> int:
+        """This process's, among those of the cluster."""
+        return self._life.number
+
+    def is_busy(self, bare: str) -> bool:
+        """Tell whether an account is asked for, or is being let go."""
+        return bare in self._busy
+
+    @property
     def trouble(self) -> str:
         """Why the cluster cannot be looked at, "" if it can."""
         return self._trouble
 
     def __len__(self) -> int:
         """How many accounts are held."""
-        return len(self._held)
+        return len(self.held)
 
     def __contains__(self, bare: str) -> bool:
-        return bare in self._held
+        return bare in self.held
 
     # Asked for -------------------------------------------------------------------------------------------------
 
@@ -99,7 +106,7 @@ class Holding:
             over = Deferred[None]()
             self._busy[bare].append(over)
             await over
-        if bare in self._held:
+        if bare in self.held:
             self._stay(bare)
             return None
         if self._questions >= MOST_WAITING:
@@ -154,18 +161,23 @@ class Holding:
     async def _look_around(self) -> None:
         now, own = self._clock.seconds(), self._life.number
         thorough = now >= self._thorough_at
-        self._life.accounts = len(self._held)
+        self._life.accounts = len(self.held)
+        draining = self.handing_on.draining
+        news = draining is not self.handing_on.is_noted
 
         def look() -> tuple[Survey, list[str]]:
+            if news:
+                self._leases.drain(draining)
             survey = self._leases.survey(thorough=thorough)
-            return survey, own_share(survey.orphans, [holder.number for holder in survey.live], own)
+            return survey, own_share(survey.orphans, takers(survey.live), own)
 
         survey, share = await self._in_thread(look)
         if thorough:
             self._thorough_at = now + THOROUGH
         self._seen(survey)
         await self._take(share)
-        self._give_some()
+        if not self._ended:
+            self.handing_on.look()
 
     def _seen(self, survey: Survey) -> None:
         self.live = survey.live
@@ -178,12 +190,12 @@ class Holding:
             )
 
     async def _take(self, share: Sequence[str]) -> None:
-        for names in _chunks([bare for bare in share if bare not in self._held]):
+        for names in _chunks([bare for bare in share if bare not in self.held]):
             self._adopt(await self._in_thread(lambda names=names: self._leases.take(names)))  # type: ignore[misc]
 
     def _adopt(self, adopted: Adopted) -> None:
         """These are ours now; of some that may have been found by another question already."""
-        new = adopted.without(self._held)
+        new = adopted.without(self.held)
         self._journal.adopt(new)
         for bare in new.names:
             self._stay(bare)
@@ -191,42 +203,23 @@ class Holding:
             self._accounts.restore([account.kept for account in new.accounts])
 
     def _stay(self, bare: str) -> None:
-        self._held[bare] = self._clock.seconds() + GRACE
-
-    def _give_some(self) -> None:
-        """If there are too many here, have others take some that are theirs by share, and that nobody uses now."""
-        own, counts = self._life.number, {holder.number: holder.accounts for holder in self.live}
-        given, most = 0, min(MOVED, surplus({**counts, own: len(self._held)}, own))
-        if not most:
-            return
-        self._to_look_at = self._to_look_at or list(self._held)
-        some, self._to_look_at = self._to_look_at[:LOOKED_AT], self._to_look_at[LOOKED_AT:]
-        for bare in some:
-            if given == most:
-                break
-            until = self._held.get(bare, math.inf)
-            if until > self._clock.seconds() or bare in self._busy or not self._accounts.is_idle(bare):
-                continue  # a client has just logged in, or something is under way
-            taker = share_of(bare, list(counts))
-            if counts[taker] < len(self._held) - 1 and taker != own:
-                given += 1
-                self._let_go(bare, to_others=True)
-                self._accounts.drop(bare)
+        self.held[bare] = self._clock.seconds() + GRACE
 
     # Let go ----------------------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
         """Let go of accounts that have neither rooms nor clients any more."""
         now = self._clock.seconds()
-        for bare in [bare for bare, until in self._held.items() if until <= now and not self._accounts.knows(bare)]:
+        for bare in [bare for bare, until in self.held.items() if until <= now and not self._accounts.knows(bare)]:
             if bare not in self._busy:
-                self._let_go(bare, to_others=False)
+                self.let_go(bare, to_others=False)
         self._sweeps.start(GRACE / 4, self._sweep)
 
-    def _let_go(self, bare: str, *, to_others: bool) -> None:
-        del self._held[bare]
+    def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
+        """Have an account be this process's no more. Fires when that is on disk; nobody asks for it before."""
+        del self.held[bare]
         self._busy[bare] = []
-        self._journal.let_go(bare, to_others=to_others).addCallback(lambda _on_disk: self._free(bare))
+        return self._journal.let_go(bare, to_others=to_others).addCallback(lambda _on_disk: self._free(bare))
 
     # Trouble ---------------------------------------------------------------------------------------------------
 

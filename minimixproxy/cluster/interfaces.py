@@ -27,6 +27,8 @@ class Leases(Protocol):
 
     def survey(self, *, thorough: bool) -> Survey: ...
 
+    def drain(self, draining: bool) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -69,5 +71,8 @@ class Accounts(Protocol):
     def is_idle(self, bare: str) -> bool:
         """Tell whether another process may have an account: nobody notices but its rooms."""
 
+    def dismiss(self, bare: str) -> Deferred[None]:
+        """End an account's sessions; fires when that is journalled, within seconds. At once, if there are none."""
+
     def drop(self, bare: str) -> None:
-        """An idle account is another process's."""
+        """An account without sessions is another process's."""

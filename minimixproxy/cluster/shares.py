@@ -6,8 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
+from minimixproxy.storage.leases import Holder
+
 _FEW: Final = 10  # accounts beyond the own part that nothing is done about ...
 _TOLERATED: Final = 0.1  # ... or so much of it
+
+
+def takers(live: Iterable[Holder]) -> list[int]:
+    """Return which of the processes that live take accounts: all but those that are drained, if there are others."""
+    found = list(live)
+    return [holder.number for holder in found if not holder.draining] or [holder.number for holder in found]
 
 
 def own_share(accounts: Iterable[str], live: Sequence[int], own: int) -> list[str]:

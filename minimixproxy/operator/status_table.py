@@ -73,7 +73,7 @@ def _cluster(cluster: Mapping[str, Any] | None) -> list[str]:
 def _process(other: Mapping[str, Any]) -> str:
     return (
         f"          {printable(other['name'])} at {printable(other['address'])}, number {other['number']}, "
-        f"holds {other['accounts']}"
+        f"holds {other['accounts']}{', is drained' if other['draining'] else ''}"
     )
 
 

@@ -122,6 +122,7 @@ class ClusterLease(Lease):
                 given_out=NOTHING,
                 accounts=0,
                 line=0,
+                draining=False,
             )
         )
 

@@ -45,7 +45,8 @@ UPDATE holders SET ended = true WHERE number IN (
     SELECT number FROM holders WHERE NOT ended AND expires < {NOW} AND number <> %s FOR UPDATE SKIP LOCKED
 ) RETURNING number, name, address, accounts
 """
-_LIVE = "SELECT number, name, address, accounts FROM holders WHERE NOT ended ORDER BY number"
+_LIVE = "SELECT number, name, address, accounts, draining FROM holders WHERE NOT ended ORDER BY number"
+_DRAIN = "UPDATE holders SET draining = %s WHERE number = %s"
 _ENDED = "SELECT number FROM holders WHERE ended"
 #: Asked each second, and there may be a million leases: with numbers, not with a join, it goes by the index.
 _ORPHANS = "SELECT bare FROM leases WHERE holder = ANY(%s) LIMIT %s"
@@ -69,6 +70,7 @@ class Holder(NamedTuple):
     name: str
     address: str
     accounts: int
+    draining: bool = False  # it takes no more, and hands on those that it has
 
 
 class HeldBy(NamedTuple):
@@ -124,6 +126,10 @@ class Leases:
         `thorough`: also for accounts that no process has ever had, by looking at all of them.
         """
         return self._run(lambda connection: self._survey(connection, thorough=thorough))
+
+    def drain(self, draining: bool) -> None:
+        """Have the others know that this process takes no more accounts, or does so again. Raises as `find`."""
+        self._run(lambda connection: connection.exec_driver_sql(_DRAIN, (draining, self._lease.number)))
 
     def close(self) -> None:
         """Close the connection."""

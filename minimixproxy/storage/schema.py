@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 #: In SQLite only a key of exactly this type is the row's own number, which costs no index.
@@ -56,6 +57,7 @@ holders = Table(
     Column("given_out", Number, nullable=False),  # up to where messages were handed to sessions
     Column("accounts", Integer, nullable=False),  # how many it holds, as it says with each sign of life
     Column("line", Number, nullable=False),  # which of its connections may write: the last one
+    Column("draining", Boolean, nullable=False, server_default=false()),  # it takes no accounts, and hands on its own
 )
 
 #: The `holder` of a lease that nobody has: no process has that number.

@@ -1,6 +1,7 @@
 """An idle account goes to another process: nothing of it is lost, and nothing is kept of what it does while it goes."""
 
 import copy
+from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -43,6 +44,22 @@ class PartingTests(SynchronousTestCase):
         upstream.lose()
         self.assertFalse(accounts.is_idle(ALICE))
         self.assertFalse(accounts.is_idle("nobody@a.test"))
+
+    def test_its_clients_are_told_to_go(self) -> None:
+        """Once they have settled; who came meanwhile, too."""
+        settled: list[Callable[[], None]] = []
+        self.patch(self.phone, "when_settled", settled.append)
+        gone = self.world.accounts.dismiss(ALICE)
+        self.assertNoResult(gone)
+        self.world.connects(ALICE, "laptop", carbons=True, language="")
+        laptop = self.world.clients[f"{ALICE}/laptop"]
+        settled[0]()
+        self.assertIsNone(self.successResultOf(gone))
+        self.assertEqual((self.phone.closed, laptop.closed), (True, True))
+        self.settle()
+        self.assertTrue(self.world.accounts.is_idle(ALICE))
+        for bare in (ALICE, "nobody@a.test"):
+            self.assertIsNone(self.successResultOf(self.world.accounts.dismiss(bare)))
 
     def test_what_was_kept_is_there_and_nothing_else_is_written(self) -> None:
         self.phone.closes()

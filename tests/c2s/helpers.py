@@ -187,6 +187,7 @@ class StubAccounts:
         self.logins: list[tuple[str, str | None]] = []  # of clients that go on with a session
         self.removals: list[str] = []
         self.given = 0  # the last message that was given out
+        self.elsewhere: set[str] = set()  # accounts that are another process's
 
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         return deliver
@@ -202,6 +203,9 @@ class StubAccounts:
 
     def removed(self, bare: str) -> None:
         self.removals.append(bare)
+
+    def is_elsewhere(self, bare: str) -> bool:
+        return bare in self.elsewhere
 
     def session_bound(self, session: SessionPort, login: Login) -> StubAccount:
         assert isinstance(session, ClientSession)

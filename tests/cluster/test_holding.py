@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
-from minimixproxy.cluster.holding import AT_ONCE, GRACE, LOOK, MOST_WAITING, MOVED, THOROUGH, Holding
+from minimixproxy.cluster.departures import DRAINED, MOVED
+from minimixproxy.cluster.holding import AT_ONCE, GRACE, LOOK, MOST_WAITING, THOROUGH, Holding
 from minimixproxy.cluster.shares import share_of
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.errors import StateError
@@ -65,6 +66,10 @@ class FakeLeases:
         orphans, self.orphans = self.orphans, []
         return Survey(self.live, self.buried, orphans + (self.never_taken if thorough else []))
 
+    def drain(self, draining: bool) -> None:
+        self._note("drain", draining)
+        self.live = [one._replace(draining=draining) if one.number == OWN else one for one in self.live]
+
     def _note(self, question: str, what: object) -> None:
         self.asked.append((question, what))
         if self.fault is not None:
@@ -86,6 +91,8 @@ class HoldingTestCase(SynchronousTestCase):
         self.restored: list[str] = []
         self.in_memory: set[str] = set()
         self.idle: set[str] = set()  # of these
+        self.dismissed: list[str] = []
+        self.leaving: dict[str, Deferred[None]] = {}  # whose clients are told to go
         self.on_disk: list[Deferred[None]] = []
         self.lost: list[StateError] = []
         self.threads: list[tuple[Callable[[], Any], Deferred[Any]]] | None = None  # None: done at once
@@ -115,6 +122,14 @@ class HoldingTestCase(SynchronousTestCase):
 
     def is_idle(self, bare: str) -> bool:
         return bare in self.idle
+
+    def dismiss(self, bare: str) -> Deferred[None]:
+        self.assertIn(bare, self.holding, "else nobody would journal what its clients have seen")
+        self.dismissed.append(bare)
+        if bare not in self.idle:
+            self.leaving[bare] = Deferred()
+            return self.leaving[bare]
+        return succeed(None)
 
     def drop(self, bare: str) -> None:
         self.assertEqual(self.journalled[-1], ("hand on", bare), "else it would journal that it is in no room")
@@ -368,8 +383,8 @@ class LetGoTests(HoldingTestCase):
         self.assertIn(BARE, self.holding)
 
 
-class GivingTests(HoldingTestCase):
-    """This process has more than its part of all accounts: others get some by and by."""
+class HandingOnCase(HoldingTestCase):
+    """100 accounts are here, none in use, and none at the other process."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -387,6 +402,10 @@ class GivingTests(HoldingTestCase):
 
     def later(self, seconds: float = GRACE) -> None:
         self.clock.pump([LOOK] * int(seconds / LOOK))
+
+
+class GivingTests(HandingOnCase):
+    """This process has more than its part of all accounts: others get some by and by."""
 
     def test_a_few_at_a_time(self) -> None:
         self.later()
@@ -414,6 +433,11 @@ class GivingTests(HoldingTestCase):
         self.assertEqual(set(self.handed_on()) - set(self.names[15:30]), set())
         self.assertNotEqual(self.handed_on(), [])
 
+    def test_none_to_one_that_is_drained(self) -> None:
+        self.leases.live[1:] = [OTHER._replace(draining=True)]
+        self.later(2 * GRACE)
+        self.assertEqual(self.handed_on(), [])
+
     def test_not_for_a_few(self) -> None:
         """Nor without others."""
         for others in (85, None):
@@ -434,6 +458,124 @@ class GivingTests(HoldingTestCase):
         for done in self.on_disk:
             done.callback(None)
         self.assertEqual(self.successResultOf(asked), THERE)
+
+
+class DrainedTests(HandingOnCase):
+    """The operator wants all accounts to go to others."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.later(GRACE)
+        self.others(100)  # as many as here, so none goes but for the drain
+
+    def drain(self, *, dismiss: bool = False) -> Deferred[None]:
+        self.holding.handing_on.drain()
+        if dismiss:
+            self.holding.handing_on.dismiss()
+        before = len(self.handed_on())
+        gone = self.holding.handing_on.when_none_is_left()
+        self.assertEqual(len(self.handed_on()), before)
+        return gone
+
+    def written(self) -> None:
+        on_disk, self.on_disk = self.on_disk, []
+        for done in on_disk:
+            done.callback(None)
+
+    def test_those_that_nobody_uses(self) -> None:
+        """Some at a time, once the others know of it; all are gone when that is on disk."""
+        self.leases.asked.clear()
+        before = set(self.handed_on())
+        used = self.names[50]
+        self.assertNotIn(used, before)
+        self.idle = set(self.names) - {used}
+        gone = self.drain()
+        self.clock.advance(LOOK)
+        self.assertEqual(self.leases.asked[0], ("drain", True))
+        self.assertEqual(len(set(self.handed_on()) - before), DRAINED)
+        self.later(10)
+        self.assertEqual(set(self.names) - set(self.handed_on()), {used})
+        self.written()
+        self.assertNoResult(gone)
+        self.assertEqual(self.holding.handing_on.left, 1)
+        self.idle = {used}
+        self.clock.advance(LOOK)
+        self.assertNoResult(gone)
+        self.written()
+        self.assertIsNone(self.successResultOf(gone))
+        self.assertEqual(self.leases.asked.count(("drain", True)), 1)
+
+    def test_those_that_are_used(self) -> None:
+        """What their clients have seen is journalled first."""
+        self.idle = set()
+        before = set(self.handed_on())
+        gone = self.drain(dismiss=True)
+        self.clock.advance(LOOK)
+        self.assertEqual(len(self.leaving), DRAINED)
+        self.assertEqual(set(self.handed_on()), before)
+        self.later(5)
+        self.assertEqual(len(self.leaving), len(self.holding))
+        self.assertEqual(len(self.dismissed), len(set(self.dismissed)), "each is told once")
+        for bare in list(self.leaving):
+            self.leaving.pop(bare).callback(None)
+            self.assertEqual(self.journalled[-1], ("hand on", bare))
+        self.assertNoResult(gone)
+        self.written()
+        self.assertIsNone(self.successResultOf(gone))
+        self.assertEqual((len(self.holding), self.in_memory), (0, set()))
+
+    def test_one_whose_client_is_about_to_come(self) -> None:
+        """Nothing is kept of it, so nobody need take it."""
+        self.ask(BARE, claim=True)
+        self.drain()
+        self.later(5)
+        self.assertIn(BARE, self.holding)
+        self.holding.handing_on.dismiss()
+        self.clock.advance(LOOK)
+        self.assertEqual(self.journalled[-1], ("let go", BARE))
+
+    def test_nobody_takes_them(self) -> None:
+        """They stay where they are, and nobody waits for that."""
+        for others in ([], [OTHER._replace(draining=True)]):
+            self.setUp()
+            self.leases.live[1:] = others
+            self.clock.advance(LOOK)
+            before = self.handed_on()
+            self.written()
+            gone = self.drain(dismiss=True)
+            self.assertNoResult(gone)
+            self.clock.advance(LOOK)
+            self.assertIsNone(self.successResultOf(gone))
+            self.later(5)
+            self.assertEqual((self.handed_on(), self.holding.handing_on.left), (before, 0))
+
+    def test_it_takes_none(self) -> None:
+        self.drain()
+        self.clock.advance(LOOK)
+        self.leases.orphans = ["new@example.org", "another@example.org", "third@example.org"]
+        self.clock.advance(LOOK)
+        self.assertNotIn(("take", 3), self.leases.asked)
+        self.assertEqual(self.leases.asked[-1][0], "survey")
+
+    def test_unless_all_are_drained(self) -> None:
+        """Else nobody would be in those rooms."""
+        self.drain()
+        self.leases.live[1:] = [OTHER._replace(draining=True)]
+        self.clock.advance(LOOK)
+        self.leases.orphans = [f"new{number}@example.org" for number in range(20)]
+        self.clock.advance(LOOK)
+        self.assertTrue(0 < len([bare for bare in self.restored if bare.startswith("new")]) < 20)
+
+    def test_undone(self) -> None:
+        gone = self.drain()
+        self.clock.advance(LOOK)
+        self.written()
+        left = len(self.holding)
+        self.holding.handing_on.undrain()
+        self.assertIsNone(self.successResultOf(gone))
+        self.later(5)
+        self.assertEqual((len(self.holding), self.leases.asked[-1]), (left, ("survey", False)))
+        self.assertIn(("drain", False), self.leases.asked)
 
 
 class OverTests(HoldingTestCase):

@@ -10,6 +10,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.client import Client
+from tests.integration.managed import Device
 from tests.integration.proxy import Proxy, toml
 from tests.integration.servers import Account, Server
 from tests.storage import postgresql
@@ -86,7 +87,7 @@ class ClusterCase(IntegrationTestCase):
         )
         return rows[0][0] if rows else None
 
-    async def join(self, client: Client, place: str, nick: str = "alice") -> None:
+    async def join(self, client: Client | Device, place: str, nick: str = "alice") -> None:
         client.send(f"<presence to='{place}/{nick}'><x xmlns='{NS_MUC}'/></presence>")
         await client.expect("<message type='groupchat'><subject/></message>")
 

@@ -31,7 +31,7 @@ class DrainTests(IntegrationTestCase):
         for client, nick in ((phone, "alice"), (bob, "bob")):
             client.send(f"<presence to='{place}/{nick}'><x xmlns='{NS_MUC}'/></presence>")
             await client.expect("<message type='groupchat'><subject/></message>")
-        self.assertEqual(await self.told(proxy, "--no-wait"), {"clients": 2, "dismissed": 0})
+        self.assertEqual(await self.told(proxy, "--no-wait"), {"clients": 2, "dismissed": 0, "accounts": 0})
         await self.assertFailure(Deferred.fromCoroutine(self.connect(proxy=proxy)), ConnectionRefusedError)
         await self.assertFailure(
             Deferred.fromCoroutine(self.connect(proxy=proxy, direct_tls=True)), ConnectionRefusedError
@@ -39,7 +39,7 @@ class DrainTests(IntegrationTestCase):
         await phone.barrier()
         self.assertIn("no clients are accepted, 2 are still here", (await run(proxy, "status")).stdout)
         await laptop.close()
-        self.assertEqual(await self.told(proxy, "--timeout", "0"), {"clients": 0, "dismissed": 1})
+        self.assertEqual(await self.told(proxy, "--timeout", "0"), {"clients": 0, "dismissed": 1, "accounts": 0})
         await phone.expect_close("system-shutdown")
         bob.send(f"<message to='{place}' type='groupchat'><body>still here?</body></message>")
         await bob.expect("<message><body>still here?</body></message>")  # the account has not left

@@ -124,6 +124,9 @@ class FakeSession:
     def _let_go(self) -> None:
         self.held -= 1
 
+    def when_settled(self, call: Callable[[], None]) -> None:
+        call()
+
     def when_got(self, call: Callable[[], None]) -> None:
         self.unacknowledged.append(call)
 

@@ -491,14 +491,14 @@ class TableTests(ReportCase):
 
     def test_a_cluster(self) -> None:
         others = [
-            {"name": "node-b", "address": "10.0.0.2:5270", "number": 8, "accounts": 41},
-            {"name": "node-c", "address": "10.0.0.3:5270", "number": 9, "accounts": 0},
+            {"name": "node-b", "address": "10.0.0.2:5270", "number": 8, "accounts": 41, "draining": False},
+            {"name": "node-c", "address": "10.0.0.3:5270", "number": 9, "accounts": 0, "draining": True},
         ]
         self.cluster = {"name": "node-a", "number": 7, "accounts": 42, "left": 13.6, "others": others}
         self.assertIn(
             "\ncluster   node-a, number 7, holds 42 accounts; its row is good for 14 s\n"
             "          node-b at 10.0.0.2:5270, number 8, holds 41\n"
-            "          node-c at 10.0.0.3:5270, number 9, holds 0\n",
+            "          node-c at 10.0.0.3:5270, number 9, holds 0, is drained\n",
             status_table.text(self.report()),
         )
         self.cluster = None

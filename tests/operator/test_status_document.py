@@ -25,7 +25,7 @@ class SchemaTests(ReportCase):
         self.endings.note(BARE, "two@muc", Ending(Why.KICKED), 1.0)
         self.endings.note(BARE, "three@muc", Ending(Why.REFUSED, "conflict", "text", "muc"), 1.0)
         self.troubles.append(Trouble("x", "y"))
-        others = [{"name": "b", "address": "b:1", "number": 8, "accounts": 5}]
+        others = [{"name": "b", "address": "b:1", "number": 8, "accounts": 5, "draining": False}]
         self.cluster = {"name": "a", "number": 7, "accounts": 6, "left": 13.6, "others": others}
 
     def test_reports(self) -> None:

@@ -68,6 +68,26 @@ class TakingTests(ClusterTestCase):
         self.assertEqual(([holder.name for holder in survey.live], survey.orphans), (["node-2"], [BARE]))
         self.assertIsInstance(other.claim(), Adopted)
 
+    def test_the_others_know_who_is_drained(self) -> None:
+        """Until it is undone, or it begins anew."""
+        one, other = self.process(), self.process()
+
+        def drained() -> list[str]:
+            return [holder.name for holder in other.leases.survey(thorough=False).live if holder.draining]
+
+        self.assertEqual(drained(), [])
+        one.leases.drain(True)
+        self.assertEqual(drained(), ["node-1"])
+        one.leases.drain(False)
+        self.assertEqual(drained(), [])
+
+    def test_who_is_over_is_not_drained(self) -> None:
+        one, other = self.process(), self.process()
+        self.time_out(one)
+        other.leases.survey(thorough=False)
+        with self.assertRaises(HeldByAnother):
+            one.leases.drain(True)
+
     def test_a_lease_of_nobody(self) -> None:
         """Its process has no row any more."""
         one = self.process()

@@ -66,5 +66,8 @@ class AccountsPort(Protocol):
     def removed(self, bare: str) -> None:
         """The server has removed the account at its client's wish. All of its sessions are closed."""
 
+    def is_elsewhere(self, bare: str) -> bool:
+        """Tell whether another process of the cluster may have the account by now."""
+
     def session_bound(self, session: SessionPort, login: Login) -> AccountPort:
         """The server has bound a resource for the client, and the client has been told."""

@@ -143,6 +143,9 @@ class AccountLink:
         self._session.bound(jid)
         login, self._login = self._login, None
         assert login is not None
+        if self._accounts.is_elsewhere(self._own.bare):
+            self._session.close("reset", "the account is served elsewhere")
+            return
         self._account = self._accounts.session_bound(self._session, login)
 
     # Acknowledgements (XEP-0198)

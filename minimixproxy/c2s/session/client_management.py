@@ -7,6 +7,7 @@ from itertools import chain
 from typing import NamedTuple, Protocol
 
 from minimixproxy.c2s.session.acknowledgements import EVERYTHING
+from minimixproxy.c2s.session.farewell import Farewell
 from minimixproxy.c2s.session.output import ClientOutput
 from minimixproxy.stream_management.handled import Handled
 from minimixproxy.stream_management.unacknowledged import NotSent, Unacknowledged
@@ -57,6 +58,7 @@ class ClientManagement:
         "_asked",
         "_behind",
         "_clock",
+        "_farewell",
         "_late",
         "_output",
         "_position",
@@ -93,6 +95,7 @@ class ClientManagement:
         self._asked = False  # and not answered
         self._behind = False  # the last answer to the client's question was not all that it had sent
         self._late = Timer(clock)
+        self._farewell: Farewell | None = None
 
     # What the client has ---------------------------------------------------------------------------------------
 
@@ -150,6 +153,8 @@ class ClientManagement:
         if news:
             self._output.acknowledged()
             self._session.acknowledged()
+            if self._farewell is not None:
+                self._farewell.look()
 
     # Its elements ----------------------------------------------------------------------------------------------
 
@@ -238,10 +243,22 @@ class ClientManagement:
         """
         if self._behind and not self._late.running:
             self._late.start(0, self._tell)
+        if self._farewell is not None:
+            self._farewell.look()
 
     def _tell(self) -> None:
         self._behind = self.handled.unhandled > 0
         self._output.say(sm.acknowledgement(self.handled.h))
+
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """As `SessionPort.when_settled`. It is not asked twice at a time."""
+        self._farewell = Farewell(self._clock, self._is_open, call)
+        if self.sent and not self._asked:
+            self._ask()
+        self._farewell.look()
+
+    def _is_open(self) -> bool:
+        return bool(self.handled.unhandled or self.sent)
 
     def last_word(self) -> bytes:
         """Return how much is handled, for a client whose stream is about to end.
@@ -257,6 +274,9 @@ class ClientManagement:
         self._timer.stop()
         self._late.stop()
         self._asked = self._behind = False
+        farewell, self._farewell = self._farewell, None
+        if farewell is not None:
+            farewell.end()
 
     def resume(self, h: int) -> bytes:
         """The client is back, and has handled so many stanzas: return the answer. Raises `NotSent`."""

@@ -166,6 +166,10 @@ class ClientSession:
         """Call once the client has acknowledged what its server has said last, and it is to get now."""
         self._from_server.when_got(call)
 
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """Call once nothing is open between the client and us, or soon: the session is about to be closed."""
+        self._client.when_settled(call)
+
     def have_server_push(self) -> None:
         """Let the server know that the client sleeps: it pushes what that has not acknowledged (XEP-0357).
 

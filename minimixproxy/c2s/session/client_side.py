@@ -376,6 +376,13 @@ class ClientSide:
         if self._client is not None:
             self._client.transport.abortConnection()
 
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """As `SessionPort.when_settled`."""
+        if self._management is None or self.asleep:
+            call()
+        else:
+            self._management.when_settled(call)
+
     def last_word(self) -> bytes:
         """Return what goes before the end of the client's stream."""
         return self._management.last_word() if self._management is not None else b""

@@ -84,6 +84,12 @@ class SessionPort(Protocol):
     def deliver_all(self, stanzas: LazyStanzas) -> None:
         """Give the client many stanzas, in order with `deliver`; they are made, one by one, when it can take them."""
 
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """Call once all that the client has said is handled, and it has acknowledged all that it was told, or soon.
+
+        The session is to be closed then. At once, if the client does not acknowledge.
+        """
+
     def when_got(self, call: Callable[[], None]) -> None:
         """Call once a client that is `managed` has acknowledged what its server has said last, and it is to get now."""
 

@@ -210,6 +210,17 @@ class RelayTest(SessionTest):
 
 
 class BindingTest(SessionTest):
+    def test_the_account_is_elsewhere_by_now(self) -> None:
+        """Another process of the cluster may have it: here nothing is kept of it any more."""
+        client = self.lab.client()
+        client.log_in()
+        self.lab.accounts.bound.clear()
+        self.lab.accounts.elsewhere.add("a@example.org")
+        client.wire.take()
+        client.send(BIND)
+        told = client.serve(BOUND)
+        self.assertEqual((errors(told), client.wire.closing, self.lab.accounts.bound), ([b"reset"], True, []))
+
     def test_bound(self) -> None:
         self.assertEqual(self.session.jid, "a@example.org/r")
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.session import client_management
 from minimixproxy.c2s.session.client_management import ANSWER_WITHIN, ASK_AFTER, ASK_AT, ASK_WITH
+from minimixproxy.c2s.session.farewell import LONGEST
 from minimixproxy.c2s.session.output import MAX_UNACKNOWLEDGED
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -566,6 +567,82 @@ class LastWordTest(ManagedTest):
         client.wire.take()
         session.close("system-shutdown")
         self.assertTrue(client.wire.take().startswith(b"<stream:error>"))
+
+
+class FarewellTest(ManagedTest):
+    """Another process is to have the account: the client is let know all, and let tell all, before it is closed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.settled = 0
+        self.account.taken_from_client = {"taken"}
+
+    def settle(self) -> None:
+        def settled() -> None:
+            self.settled += 1
+
+        self.session.when_settled(settled)
+
+    def test_nothing_is_open(self) -> None:
+        self.settle()
+        self.assertEqual((self.settled, self.turn()), (1, b""))
+
+    def test_what_it_said_is_handled(self) -> None:
+        self.client.send(b"<message id='taken'/>")
+        first, second = self.session.hold(), self.session.hold()
+        self.settle()
+        first()
+        self.assertEqual(self.settled, 0)
+        second()
+        self.assertEqual(self.settled, 1)
+
+    def test_it_acknowledges(self) -> None:
+        """It is asked at once."""
+        self.client.serve(MESSAGE % 1 + MESSAGE % 2)
+        self.turn()
+        self.settle()
+        self.assertEqual(self.turn(), ASK)
+        self.client.send(ack(1))
+        self.assertEqual(self.settled, 0)
+        self.client.send(ack(2))
+        self.assertEqual(self.settled, 1)
+
+    def test_it_is_not_asked_twice_at_once(self) -> None:
+        self.client.serve(MESSAGE % 1)
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertIn(ASK, self.client.wire.take())
+        self.settle()
+        self.assertEqual(self.turn(), b"")
+
+    def test_it_says_nothing(self) -> None:
+        self.client.serve(MESSAGE % 1)
+        self.settle()
+        self.lab.clock.advance(LONGEST)
+        self.assertEqual(self.settled, 1)
+        self.client.send(ack(1))
+        self.lab.clock.advance(LONGEST)
+        self.assertEqual(self.settled, 1)
+
+    def test_its_connection_breaks(self) -> None:
+        self.client.serve(MESSAGE % 1)
+        self.settle()
+        self.client.vanish()
+        self.assertEqual((self.settled, self.session.asleep), (1, True))
+        self.settle()
+        self.assertEqual(self.settled, 2)
+
+    def test_the_session_ends(self) -> None:
+        self.client.serve(MESSAGE % 1)
+        self.settle()
+        self.session.close("reset")
+        self.assertEqual(self.settled, 1)
+
+    def test_a_client_that_does_not_acknowledge(self) -> None:
+        client = self.lab.client()
+        self.session = client.bind()
+        client.serve(MESSAGE % 1)
+        self.settle()
+        self.assertEqual(self.settled, 1)
 
 
 class NotResumedTest(ManagedTest):

@@ -163,6 +163,9 @@ class Client:
             self.account.session_closed(self)
             self.world.clients.pop(self.jid, None)
 
+    def when_settled(self, call: Callable[[], None]) -> None:
+        call()
+
     def when_got(self, call: Callable[[], None]) -> None:
         """No contact says anything here."""
 
