@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import OperationalError
 
 from minimixproxy.logs.logger import Logger
@@ -25,11 +25,13 @@ from minimixproxy.storage.schema import FREE
 from minimixproxy.storage.sealing import Sealer
 
 _PATIENCE = ("SET LOCAL lock_timeout = '5s'", "SET LOCAL statement_timeout = '20s'")
+#: Beforehand, by itself: a statement that waits for a lock does not see what was done to other tables meanwhile.
+_LOCK = "SELECT FROM leases WHERE bare = ANY(%s) ORDER BY bare FOR UPDATE"
 _WHO = """
 SELECT leases.bare, leases.epoch, holders.number, holders.name, holders.address, holders.accounts,
     coalesce(holders.ended, true) AS ended, coalesce(holders.given_out, -1) AS given_out
 FROM leases LEFT JOIN holders ON holders.number = leases.holder
-WHERE leases.bare = ANY(%s) ORDER BY leases.bare FOR UPDATE OF leases
+WHERE leases.bare = ANY(%s) ORDER BY leases.bare
 """
 _TAKE_OVER = "UPDATE leases SET holder = %s, epoch = nextval('epochs') WHERE bare = ANY(%s)"
 _TAKE = """
@@ -137,7 +139,7 @@ class Leases:
             self._close()
 
     def _find(self, connection: Connection, bare: str, *, known: bool) -> HeldBy | Adopted | None:
-        row = connection.exec_driver_sql(_WHO, ([bare],)).first()
+        row = next(iter(self._who(connection, [bare])), None)
         if row is not None and row.number == self._lease.number:
             return self._read(connection, [bare], {})  # it was taken, and the answer was lost
         if row is not None and not row.ended:
@@ -149,7 +151,7 @@ class Leases:
 
     def _take(self, connection: Connection, names: Sequence[str]) -> Adopted:
         """Take what is free. A row that is locked says the same until this transaction is over."""
-        rows = connection.exec_driver_sql(_WHO, (list(names),)).all()
+        rows = self._who(connection, names)
         former = {row.bare: row.given_out for row in rows if row.ended}
         number = self._lease.number
         if former:
@@ -158,6 +160,12 @@ class Leases:
         taken = connection.exec_driver_sql(_TAKE, (number, new)).scalars().all() if new else []
         known = {bare: given_out for bare, given_out in former.items() if given_out != NOTHING}
         return self._read(connection, [*former, *taken], known)
+
+    @staticmethod
+    def _who(connection: Connection, names: Sequence[str]) -> Sequence[Row[Any]]:
+        """Return who has these accounts, of those that anybody has had; it stays so until this transaction is over."""
+        connection.exec_driver_sql(_LOCK, (list(names),))
+        return connection.exec_driver_sql(_WHO, (list(names),)).all()
 
     def _read(self, connection: Connection, names: Sequence[str], given_out: Mapping[str, int]) -> Adopted:
         loader = Loader(connection, self._database.name, self._sealer, names)

@@ -1,6 +1,7 @@
 """Several processes have one database together, and of the accounts each has its own: on PostgreSQL."""
 
 from dataclasses import replace
+from threading import Thread
 
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptPrivate
 from minimixproxy.sasl.keys import Keys
@@ -122,6 +123,22 @@ class TakingTests(ClusterTestCase):
         taken = other.leases.take([BARE, BOB, "carol@example.org"])
         self.assertEqual(sorted(taken.names), [BARE, "carol@example.org"])
         self.assertIsInstance(one.claim(), HeldBy)
+
+    def test_two_take_what_a_third_one_has_left(self) -> None:
+        """Who comes second waits for the first one, and gets nothing, though it saw the third one's end."""
+        former, one, other = self.process(), self.process(), self.process()
+        former.adopted()
+        former.end()
+        found: list[Adopted] = []
+        second = Thread(target=lambda: found.append(other.leases.take([BARE])))
+        with one.database.engine.connect() as connection, connection.begin():
+            self.assertEqual(one.leases._take(connection, [BARE]).names, [BARE])
+            second.start()
+            while second.is_alive() and not self.execute("SELECT FROM pg_locks WHERE NOT granted"):
+                pass
+        second.join()
+        self.assertEqual([list(taken.names) for taken in found], [[]])
+        self.assertIsInstance(other.claim(), HeldBy)
 
     def test_taken_and_the_answer_was_lost(self) -> None:
         one = self.process()
