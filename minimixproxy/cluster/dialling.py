@@ -9,8 +9,8 @@ from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, con
 
 from minimixproxy.c2s.server.elsewhere import NotHandedOver
 from minimixproxy.c2s.transport.connection import SecurableConnection
-from minimixproxy.cluster.edge_pipe import Dial
 from minimixproxy.cluster.internal_tls import InternalTLS
+from minimixproxy.cluster.pipes import Dial
 
 
 def dialler(reactor: Any, tls: InternalTLS | None) -> Dial:

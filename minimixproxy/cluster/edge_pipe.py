@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import describe_tls_failure
-from minimixproxy.c2s.server.elsewhere import Elsewhere, Introduction, NotHandedOver
+from minimixproxy.c2s.server.elsewhere import NotHandedOver
 from minimixproxy.c2s.session.backpressure import Backpressure
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.cluster.greeting import Greeting
-from minimixproxy.cluster.handover_header import Handover, HeaderTooLong, build
 from minimixproxy.cluster.restart_watch import RestartWatch
 from minimixproxy.counting.traffic import CLIENTS
 from minimixproxy.logs.logger import Logger
@@ -31,53 +29,6 @@ from minimixproxy.xep.stream_headers import STREAM_END, stream_error
 
 PATIENCE = 10.0  # seconds for a holder to be connected, and as many for it to take a client
 MAX_HELD = 128 * 1024  # bytes of a holder that wait for the pipe to be open: what was read before it was paused
-
-#: Connects a protocol to the internal endpoint of another process, by its address.
-Dial = Callable[[str, SecurableConnection], Deferred[Any]]
-
-
-class EdgePipes:
-    """(`elsewhere.Pipes`) The ways of this process to others."""
-
-    def __init__(self, dial: Dial, clock: Clock) -> None:
-        self._dial = dial
-        self._clock = clock
-
-    async def pipe(self, elsewhere: Elsewhere, client: Introduction) -> HolderPipe:
-        """Introduce a client to the process that holds its account. Raises `NotHandedOver`."""
-        pipe = HolderPipe(Greeting(_header(elsewhere, client), client), self._clock, elsewhere.name)
-        bottom = HolderConnection(pipe)
-        dialling = self._dial(elsewhere.address, bottom)
-        dialling.addTimeout(PATIENCE, self._clock)  # type: ignore[arg-type]
-        try:
-            await dialling
-        except TimeoutError as error:
-            raise NotHandedOver(f"{elsewhere.address}: it is not reached in time") from error
-        except (ConnectError, DNSLookupError, OSError) as error:
-            raise NotHandedOver(f"{elsewhere.address}: {error}") from error
-        try:
-            await pipe.greeted()
-        except BaseException:
-            pipe.abort()
-            raise
-        return pipe
-
-
-def _header(elsewhere: Elsewhere, client: Introduction) -> bytes:
-    handover = Handover(
-        client.peer,
-        client.account,
-        elsewhere.number,
-        elsewhere.epoch,
-        client.websocket,
-        client.bindings,
-        client.offered if client.opening else None,
-        client.tokens if client.opening else (),
-    )
-    try:
-        return build(handover)
-    except HeaderTooLong as error:
-        raise NotHandedOver(str(error)) from error
 
 
 class HolderConnection(SecurableConnection):
@@ -91,11 +42,12 @@ class HolderPipe:
 
     log = Logger()
 
-    def __init__(self, greeting: Greeting, clock: Clock, name: str) -> None:
-        """`name`: of the holder's process, for the log."""
+    def __init__(self, greeting: Greeting, clock: Clock, name: str, on_lost: Callable[[HolderPipe], None]) -> None:
+        """`name`: of the holder's process, for the log. `on_lost` is called when the connection to it is gone."""
         self.transport: Any = None
         self._greeting = greeting
         self._name = name
+        self._on_lost = on_lost
         self._timer = Timer(clock)
         self._greeted: Deferred[None] = Deferred(lambda _greeted: self.abort())
         self._held = b""
@@ -268,6 +220,7 @@ class HolderPipe:
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The holder has ended the connection, or is gone."""
         self._lost = True
+        self._on_lost(self)
         self._timer.stop()
         if not self._greeting.done:
             if not self._greeted.called:

@@ -46,6 +46,7 @@ class Holding:
         self._life: Life
         self._run: Run[object]
         self._lost: Callable[[StateError], None]
+        self.when_over: Callable[[int], None] = lambda _number: None  # is told of each process that is over
         self.held: dict[str, float] = {}  # until when, at least: a client may be about to bind a resource
         self._busy: dict[str, list[Deferred[None]]] = {}  # asked for, or being let go; who waits for that
         self._questions = 0  # to the database, for accounts
@@ -180,8 +181,11 @@ class Holding:
             self.handing_on.look()
 
     def _seen(self, survey: Survey) -> None:
+        over = {one.number for one in self.live} - {one.number for one in survey.live}
         self.live = survey.live
         self._healed()
+        for number in over:
+            self.when_over(number)
         for holder in survey.buried:
             self.log.warn(
                 "{name} has given no sign of life for {lease:.0f} s: the others take its accounts",

@@ -12,13 +12,13 @@ from twisted.application.service import IService
 from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere, HolderUnknown
 from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.cluster.dialling import dialler
-from minimixproxy.cluster.edge_pipe import EdgePipes
 from minimixproxy.cluster.holding import Holding
 from minimixproxy.cluster.interfaces import Accounts, Journal
 from minimixproxy.cluster.internal_port import InternalPort, ThisProcess
 from minimixproxy.cluster.internal_service import InternalService
 from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.cluster.membership import Membership, SharedSecret
+from minimixproxy.cluster.pipes import EdgePipes
 from minimixproxy.config import cluster_checks, settings
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.service import Place
@@ -82,7 +82,9 @@ class ClusterPart:
 
     def for_negotiations(self) -> Cluster:
         """Return what negotiations ask for an account's holder, and for the way there."""
-        return Cluster(self.membership.holding, EdgePipes(dialler(self._reactor, self._tls), self._reactor))
+        pipes = EdgePipes(dialler(self._reactor, self._tls), self._reactor)
+        self.membership.holding.when_over = pipes.cut
+        return Cluster(self.membership.holding, pipes)
 
     def port(self, clients: Clients) -> IService:
         """Return the port for other processes."""

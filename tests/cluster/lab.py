@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 
 from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere
 from minimixproxy.c2s.transport.connection import SecurableConnection
-from minimixproxy.cluster.edge_pipe import EdgePipes
 from minimixproxy.cluster.internal_port import InternalConnection, InternalPort, ThisProcess
+from minimixproxy.cluster.pipes import EdgePipes
 from tests.c2s.helpers import Lab
 from tests.wires import Wire
 
@@ -70,7 +70,8 @@ class Pair:
         self.holds = HoldsAll()
         own = ThisProcess(lambda: self.number, lambda bare: bare in self.held)
         self.port = InternalPort(self.holder.clients, own, None, lambda _transport: os.geteuid())
-        self.edge.context.cluster = Cluster(self, EdgePipes(self._dial, self.edge.clock))
+        self.pipes = EdgePipes(self._dial, self.edge.clock)
+        self.edge.context.cluster = Cluster(self, self.pipes)
         self.holder.context.cluster = Cluster(self.holds, EdgePipes(self._dial, self.holder.clock))
 
     async def find(self, bare: str) -> Elsewhere | None:

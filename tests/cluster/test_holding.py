@@ -322,6 +322,19 @@ class OrphanTests(HoldingTestCase):
         self.assertEqual(self.restored, [BARE])
         self.assertEqual(lines(log), ["node-b has given no sign of life for 15 s: the others take its accounts"])
 
+    def test_who_is_over_is_told(self) -> None:
+        """Once, whoever has found out; and never of one that has not been seen yet."""
+        over: list[int] = []
+        self.holding.when_over = over.append
+        own, others = self.leases.live[0], [OTHER, OTHER._replace(number=9)]
+        self.leases.live = [own, *others]
+        self.begin()
+        self.assertEqual(over, [])
+        self.leases.live = [own, OTHER]
+        for _look in range(2):
+            self.clock.advance(LOOK)
+        self.assertEqual(over, [9])
+
     def test_only_its_share(self) -> None:
         """The other one takes the rest."""
         names = [f"user{number}@example.org" for number in range(50)]

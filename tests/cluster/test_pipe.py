@@ -17,7 +17,8 @@ from twisted.trial import unittest
 from minimixproxy.c2s.errors import UpstreamRefused
 from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere
 from minimixproxy.c2s.transport.connection import SecurableConnection
-from minimixproxy.cluster.edge_pipe import EdgePipes, HolderPipe
+from minimixproxy.cluster.edge_pipe import HolderPipe
+from minimixproxy.cluster.pipes import EdgePipes
 from tests.c2s.helpers import BIND, BOUND, HEADER, PLAIN_FEATURES, SERVER_HEADER, Lab, LabClient, plain
 from tests.c2s.server.test_negotiation import RESPONSE, errors
 from tests.c2s.server.test_sasl2 import authenticate, bind
@@ -255,6 +256,37 @@ class EndTest(PipeCase):
         self.pair.joints[0].cut()
         self.assertEqual(self.client.wire.take(), b"<message><body>half")
         self.assertTrue(self.client.wire.closing)
+
+    def test_holder_over(self) -> None:
+        """It stands still, and others have its accounts: the client is not left waiting for it."""
+        self.session()
+        self.pair.pipes.cut(NUMBER + 1)
+        self.assertFalse(self.pair.joints[0].edge_wire.aborted)
+        self.pair.pipes.cut(NUMBER)
+        self.assertTrue(self.pair.joints[0].edge_wire.aborted)
+        self.assertEqual(errors(self.flushed()), [b"reset"])
+        self.assertTrue(self.client.wire.closing)
+
+    def test_holder_over_while_the_client_is_introduced(self) -> None:
+        """It is looked for once more."""
+        self.client.send(NAMED)
+        self.pair.there.clear()
+        self.pair.pipes.cut(NUMBER)
+        self.pair.joints[0].cut()
+        self.assertIn(b"<mechanism>PLAIN", self.flushed())
+
+    def test_nothing_is_kept_of_pipes_that_are_closed(self) -> None:
+        for end in (lambda: self.client.vanish(), lambda: self.pair.joints[-1].cut()):
+            self.client = self.pair.edge.client()
+            self.session()
+            self.assertEqual(list(self.pair.pipes._open), [NUMBER])
+            end()
+            self.pair.flush()
+            self.assertEqual(self.pair.pipes._open, {})
+        self.pair.down = True
+        self.client = self.pair.edge.client()
+        self.send(NAMED)
+        self.assertEqual(self.pair.pipes._open, {})
 
     def test_client_gone(self) -> None:
         there = self.session()

@@ -16,9 +16,9 @@ from minimixproxy.c2s.server.client_port import ClientFactory
 from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.cluster.dialling import dialler
-from minimixproxy.cluster.edge_pipe import EdgePipes
 from minimixproxy.cluster.internal_port import InternalPort, ThisProcess
 from minimixproxy.cluster.internal_tls import InternalTLS
+from minimixproxy.cluster.pipes import EdgePipes
 from minimixproxy.config.settings import Listen
 from tests.c2s.fakeserver import listening
 from tests.c2s.helpers import HEADER, PLAIN_FEATURES, SERVER_HEADER, Lab, Recorder, plain

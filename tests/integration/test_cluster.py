@@ -123,6 +123,21 @@ class ClusterTests(ClusterCase):
         said = [str(body) for one in again.received for body in one.element.elements("jabber:client", "body")]
         self.assertEqual([body for body in said if body != "before"], [f"meanwhile {number}" for number in range(5)])
 
+    async def test_a_node_stands_still_that_another_one_pipes_to(self) -> None:
+        """Its clients at the other one are not left in the belief that somebody hears them."""
+        one, other = await self.nodes()
+        alice, _phone, place = await self.in_a_room(one)
+        laptop = await self.client(alice, "laptop", proxy=other)
+        await self.join(laptop, place)
+        one.process.process.send_signal(signal.SIGSTOP)
+        try:
+            await other.process.says(rf"is in {place}, as alice", LONG)
+            await laptop.expect_close("reset")
+            again = await self.client(alice, "laptop", proxy=other)
+            await self.join(again, place)
+        finally:
+            one.process.process.send_signal(signal.SIGCONT)
+
     async def test_a_node_ends_in_order(self) -> None:
         """Its accounts go on elsewhere at once."""
         one, other = await self.nodes()
