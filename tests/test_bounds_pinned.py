@@ -38,6 +38,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "cluster.edge_pipe": {"PATIENCE": 10, "MAX_HELD": 128 * 1024},
     "cluster.internal_port": {"HEADER_TIME": 10, "MAX_NEW": 1000},
     "cluster.restart_watch": {"LONGEST": 16384},
+    "cluster.view": {"MOST_TOLD": 20},
     "c2s.session.acknowledgements": {"EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.server.registrar": {
         "ANSWER_TIMEOUT": 30,

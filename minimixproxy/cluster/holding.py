@@ -16,10 +16,11 @@ from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster.handing_on import HandingOn
 from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Run
 from minimixproxy.cluster.shares import own_share, takers
+from minimixproxy.cluster.view import View
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
-from minimixproxy.storage.lease import LEASE, HeldByAnother
+from minimixproxy.storage.lease import HeldByAnother
 from minimixproxy.storage.leases import HeldBy, Holder, Survey
 from minimixproxy.timing.clock import Clock, Timer
 
@@ -55,7 +56,7 @@ class Holding:
         self._sweeps = Timer(clock)
         self._watch = Timer(clock)
         self._thorough_at = 0.0
-        self.live: Sequence[Holder] = ()  # processes, at the last look
+        self.view = View()
         self.handing_on = HandingOn(self, accounts, clock)
         self._trouble = ""
 
@@ -75,6 +76,11 @@ class Holding:
     def is_busy(self, bare: str) -> bool:
         """Tell whether an account is asked for, or is being let go."""
         return bare in self._busy
+
+    @property
+    def live(self) -> Sequence[Holder]:
+        """Processes, at the last look."""
+        return self.view.live
 
     @property
     def trouble(self) -> str:
@@ -175,23 +181,12 @@ class Holding:
         survey, share = await self._in_thread(look)
         if thorough:
             self._thorough_at = now + THOROUGH
-        self._seen(survey)
+        self._healed()
+        for number in self.view.seen(survey, own):
+            self.when_over(number)
         await self._take(share)
         if not self._ended:
             self.handing_on.look()
-
-    def _seen(self, survey: Survey) -> None:
-        over = {one.number for one in self.live} - {one.number for one in survey.live}
-        self.live = survey.live
-        self._healed()
-        for number in over:
-            self.when_over(number)
-        for holder in survey.buried:
-            self.log.warn(
-                "{name} has given no sign of life for {lease:.0f} s: the others take its accounts",
-                name=holder.name,
-                lease=LEASE,
-            )
 
     async def _take(self, share: Sequence[str]) -> None:
         for names in _chunks([bare for bare in share if bare not in self.held]):

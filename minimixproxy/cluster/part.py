@@ -71,9 +71,20 @@ class ClusterPart:
     def status(self) -> dict[str, object]:
         """Return what there is to tell of this process and the others (docs/status.md)."""
         holding, number = self.membership.holding, self.membership.number
-        others = [holder._asdict() for holder in holding.live if holder.number != number]
-        left = round(self.membership.left, 1)
-        return {"name": self._section.name, "number": number, "accounts": len(holding), "left": left, "others": others}
+        view = holding.view
+        return {
+            "name": self._section.name,
+            "address": self._section.reached_at,
+            "number": number,
+            "accounts": len(holding),
+            "draining": holding.handing_on.draining,
+            "left": round(self.membership.left, 1),
+            "seen": bool(view.live) and not holding.trouble,
+            "others": [holder._asdict() for holder in view.live if holder.number != number],
+            "all_accounts": view.accounts(number, len(holding)),
+            "free": view.free,
+            "left_by": list(view.left_by),
+        }
 
     def troubles(self) -> Iterable[str]:
         """Yield what keeps this process from seeing how the cluster stands."""

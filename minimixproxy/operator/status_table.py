@@ -67,14 +67,27 @@ def _cluster(cluster: Mapping[str, Any] | None) -> list[str]:
     if cluster is None:
         return []
     own = f"{printable(cluster['name'])}, number {cluster['number']}, holds {cluster['accounts']} accounts"
-    return [f"cluster   {own}; its row is good for {cluster['left']:.0f} s", *map(_process, cluster["others"])]
+    own += f"{_drained(cluster)}; its row is good for {cluster['left']:.0f} s"
+    return [f"cluster   {own}", *map(_process, cluster["others"]), f"          {_all_of_them(cluster)}"]
+
+
+def _all_of_them(cluster: Mapping[str, Any]) -> str:
+    """What there is in the whole cluster."""
+    others = len(cluster["others"])
+    told = f"{others + 1} process{'es' if others else ''}, {cluster['all_accounts']} accounts"
+    told += f", of these {cluster['free']} that no process has yet" if cluster["free"] else ""
+    return told + (f", left by {_listed(cluster['left_by'])}" if cluster["left_by"] else "")
 
 
 def _process(other: Mapping[str, Any]) -> str:
     return (
         f"          {printable(other['name'])} at {printable(other['address'])}, number {other['number']}, "
-        f"holds {other['accounts']}{', is drained' if other['draining'] else ''}"
+        f"holds {other['accounts']}{_drained(other)}"
     )
+
+
+def _drained(process: Mapping[str, Any]) -> str:
+    return ", is drained" if process["draining"] else ""
 
 
 def _stanzas(stanzas: Mapping[str, int]) -> list[str]:

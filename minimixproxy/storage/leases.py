@@ -49,7 +49,7 @@ UPDATE holders SET ended = true WHERE number IN (
 """
 _LIVE = "SELECT number, name, address, accounts, draining FROM holders WHERE NOT ended ORDER BY number"
 _DRAIN = "UPDATE holders SET draining = %s WHERE number = %s"
-_ENDED = "SELECT number FROM holders WHERE ended"
+_ENDED = "SELECT number, name FROM holders WHERE ended ORDER BY number"
 #: Asked each second, and there may be a million leases: with numbers, not with a join, it goes by the index.
 _ORPHANS = "SELECT bare FROM leases WHERE holder = ANY(%s) LIMIT %s"
 _NEVER_TAKEN = f"""
@@ -84,11 +84,15 @@ class HeldBy(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """How the cluster stands: who lives, who was found to be over, and accounts that nobody has."""
+    """How the cluster stands: who lives, who was found to be over, and accounts that nobody has.
+
+    `left_by`: names of processes that have ended, and of whose accounts some are not taken yet.
+    """
 
     live: Sequence[Holder]
     buried: Sequence[Holder]
     orphans: Sequence[str]
+    left_by: Sequence[str] = ()
 
 
 class Leases:
@@ -177,11 +181,12 @@ class Leases:
         buried = [Holder(*row) for row in connection.exec_driver_sql(_BURY, (self._lease.number,))]
         connection.exec_driver_sql(_LEFT_NOTHING)
         live = [Holder(*row) for row in connection.exec_driver_sql(_LIVE)]
-        nobody = [FREE, *connection.exec_driver_sql(_ENDED).scalars()]
+        ended = connection.exec_driver_sql(_ENDED).all()
+        nobody = [FREE, *(number for number, _name in ended)]
         orphans = sorted(connection.exec_driver_sql(_ORPHANS, (nobody, MOST_ORPHANS)).scalars())
         if thorough:
             orphans += connection.exec_driver_sql(_NEVER_TAKEN, (MOST_ORPHANS,)).scalars()
-        return Survey(live, buried, orphans)
+        return Survey(live, buried, orphans, [name for _number, name in ended])
 
     def _run(self, work: Callable[[Connection], _Result]) -> _Result:
         """Do something in a transaction in which this process is not over.

@@ -52,11 +52,25 @@ class ClusterTests(ClusterCase):
             told = json.loads((await run(node, "status", "--json")).stdout)["cluster"]
             self.assertEqual((told["name"], told["accounts"]), (name, holds))
             self.assertTrue(0 < told["left"] <= 15)
+            self.assertEqual((told["address"], told["draining"]), (f"{node.directory}/internal.sock", False))
+            self.assertEqual((told["seen"], told["free"], told["left_by"]), (True, 0, []))
         asked = await run(other, "status", "--account", alice.jid)
         self.assertIn(f"{alice.jid} is held by node-0 ({one.directory}/internal.sock): ask there", asked.stderr)
         self.assertIn("room", (await run(one, "status", "--account", alice.jid)).stdout)
         (found,) = told["others"]
         self.assertEqual((found["name"], found["address"]), ("node-0", f"{one.directory}/internal.sock"))
+
+    async def test_each_tells_who_comes_and_goes(self) -> None:
+        """In its log, and in its status: whoever has ended is not counted any more."""
+        (one,) = await self.nodes(1)
+        other = self.node()
+        await self.start(other)
+        await one.process.says(rf"node-1 at {other.directory}/internal.sock has come into the cluster", LONG)
+        await other.process.says(r"node-0 at .* is in the cluster already", LONG)
+        self.assertIn("2 processes, ", (await run(one, "status")).stdout)
+        await deferToThread(other.stop)
+        await one.process.says("node-1, number .*, is no more in the cluster", LONG)
+        self.assertIn("          1 process, 0 accounts\n", (await run(one, "status")).stdout)
 
     async def test_the_operator_asks_the_wrong_node(self) -> None:
         """It names the one that has the account; nothing is done by two."""

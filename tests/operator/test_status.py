@@ -36,6 +36,21 @@ from tests.minimix.fakes import BARE, FakeSession
 from tests.minimix.owned import FakeRoom
 from tests.operator.cases import CommandCase
 
+#: One process of a cluster, as it is told of.
+CLUSTER: dict[str, Any] = {
+    "name": "node-a",
+    "address": "10.0.0.1:5270",
+    "number": 7,
+    "accounts": 42,
+    "draining": False,
+    "left": 13.6,
+    "seen": True,
+    "others": [],
+    "all_accounts": 42,
+    "free": 0,
+    "left_by": [],
+}
+
 
 class FakeAccount:
     def __init__(self, bare: str, sessions: "tuple[FakeSession, ...]" = (), rooms: "tuple[FakeRoom, ...]" = ()) -> None:
@@ -494,11 +509,18 @@ class TableTests(ReportCase):
             {"name": "node-b", "address": "10.0.0.2:5270", "number": 8, "accounts": 41, "draining": False},
             {"name": "node-c", "address": "10.0.0.3:5270", "number": 9, "accounts": 0, "draining": True},
         ]
-        self.cluster = {"name": "node-a", "number": 7, "accounts": 42, "left": 13.6, "others": others}
+        self.cluster = {**CLUSTER, "others": others, "all_accounts": 83}
         self.assertIn(
             "\ncluster   node-a, number 7, holds 42 accounts; its row is good for 14 s\n"
             "          node-b at 10.0.0.2:5270, number 8, holds 41\n"
-            "          node-c at 10.0.0.3:5270, number 9, holds 0, is drained\n",
+            "          node-c at 10.0.0.3:5270, number 9, holds 0, is drained\n"
+            "          3 processes, 83 accounts\n",
+            status_table.text(self.report()),
+        )
+        self.cluster = {**CLUSTER, "draining": True, "all_accounts": 51, "free": 9, "left_by": ["node-b", "node-c"]}
+        self.assertIn(
+            "\ncluster   node-a, number 7, holds 42 accounts, is drained; its row is good for 14 s\n"
+            "          1 process, 51 accounts, of these 9 that no process has yet, left by node-b, node-c\n",
             status_table.text(self.report()),
         )
         self.cluster = None

@@ -15,7 +15,7 @@ from minimixproxy.operator.status_report import MAX_ACCOUNTS, SCHEMA
 from tests.minimix.fakes import BARE, FakeSession
 from tests.minimix.owned import FakeRoom
 from tests.operator.schema import DOCUMENT, faults, tables
-from tests.operator.test_status import FakeAccount, FakeStream, ReportCase
+from tests.operator.test_status import CLUSTER, FakeAccount, FakeStream, ReportCase
 
 
 class SchemaTests(ReportCase):
@@ -26,7 +26,7 @@ class SchemaTests(ReportCase):
         self.endings.note(BARE, "three@muc", Ending(Why.REFUSED, "conflict", "text", "muc"), 1.0)
         self.troubles.append(Trouble("x", "y"))
         others = [{"name": "b", "address": "b:1", "number": 8, "accounts": 5, "draining": False}]
-        self.cluster = {"name": "a", "number": 7, "accounts": 6, "left": 13.6, "others": others}
+        self.cluster = {**CLUSTER, "others": others, "left_by": ["c"]}
 
     def test_reports(self) -> None:
         self.everything()

@@ -69,6 +69,20 @@ class TakingTests(ClusterTestCase):
         self.assertEqual(([holder.name for holder in survey.live], survey.orphans), (["node-2"], [BARE]))
         self.assertIsInstance(other.claim(), Adopted)
 
+    def test_who_has_ended_and_left_accounts(self) -> None:
+        """As long as some of them are nobody's; not those that left none."""
+        one, other, third = self.process(), self.process(), self.process()
+        one.adopted()
+        one.adopted(BOB)
+        self.assertEqual(third.leases.survey(thorough=False).left_by, [])
+        self.time_out(one)
+        self.time_out(other)
+        self.assertEqual(third.leases.survey(thorough=False).left_by, ["node-1"])
+        third.adopted()
+        self.assertEqual(third.leases.survey(thorough=False).left_by, ["node-1"])
+        third.adopted(BOB)
+        self.assertEqual(third.leases.survey(thorough=False).left_by, [])
+
     def test_the_others_know_who_is_drained(self) -> None:
         """Until it is undone, or it begins anew."""
         one, other = self.process(), self.process()
