@@ -41,6 +41,10 @@ class SharedSecret:
         """Return the resource that an account's stream binds: the same for every process of the cluster."""
         return Installation(self._directory, self._read().installation).resource(account)
 
+    def decoys(self) -> bytes:
+        """Return that by which accounts that do not exist are challenged (`c2s.server.exchanges.decoys`)."""
+        return self._read().decoys
+
     def member(self, section: Cluster) -> Member:
         """Return what this process is in the cluster. Raises `StateError`. Blocks."""
         directory = f"{Installation(self._directory).name} on {socket.gethostname()}"

@@ -95,7 +95,7 @@ class ClusterPart:
         """Return what negotiations ask for an account's holder, and for the way there."""
         pipes = EdgePipes(dialler(self._reactor, self._tls), self._reactor)
         self.membership.holding.when_over = pipes.cut
-        return Cluster(self.membership.holding, pipes)
+        return Cluster(self.membership.holding, pipes, self._secret.decoys)
 
     def port(self, clients: Clients) -> IService:
         """Return the port for other processes."""

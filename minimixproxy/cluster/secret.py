@@ -30,6 +30,11 @@ class ClusterSecret:
         """Return that by which credentials are sealed (`storage.sealing.load_sealer`)."""
         return self._for(b"sealing")
 
+    @property
+    def decoys(self) -> bytes:
+        """Return that by which accounts that do not exist are challenged: the same way, whichever process is asked."""
+        return self._for(b"decoys")
+
     def _for(self, use: bytes) -> bytes:
         return blake2b(use, key=self._key, person=_PERSON, digest_size=_SIZE).digest()
 

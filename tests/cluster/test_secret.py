@@ -54,7 +54,7 @@ class SecretTest(SynchronousTestCase):
     def test_each_use_has_its_own(self) -> None:
         for secret in (b"s" * 32, b"s" * 500):
             made = ClusterSecret(secret)
-            self.assertEqual(len({made.installation, made.sealing, secret}), 3)
+            self.assertEqual(len({made.installation, made.sealing, made.decoys, secret}), 4)
             self.assertEqual((len(made.installation), len(made.sealing)), (32, 32))
 
     def test_made_of_the_same_for_ever(self) -> None:

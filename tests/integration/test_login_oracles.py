@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import NS_SASL
 from tests.integration.logins.connection import Connection, connect
+from tests.integration.nodes import ClusterCase
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Account
 
@@ -59,23 +60,32 @@ def _kind(text: str) -> str:
     return text
 
 
-@on_both_servers
-class WhoIsThereTests(IntegrationTestCase):
-    timeout = 120
-
-    async def shown(self, account: Account, proxy: Proxy, final: Final, *, named: bool) -> Shown:
+class OracleCase(IntegrationTestCase):
+    async def challenged(
+        self, account: Account, proxy: Proxy, nonce: str, *, named: bool = False
+    ) -> tuple[Connection, str, dict[str, str]]:
+        """Begin a login; return the client, the mechanism, and the fields of the challenge."""
         client: Connection = await connect(account, proxy.port, "1.3")
         self._clients.append(client)
         await client.opened(None)
         await client.starttls()
         await client.opened(account.jid if named else None)
         (mechanism,) = [name for name in client.offered().mechanisms if name.startswith("SCRAM")][-1:]
-        nonce = secrets.token_hex(8)
         first = b64encode(f"n,,n={account.username},r={nonce}".encode()).decode()
         client.send(f"<auth xmlns='{NS_SASL}' mechanism='{mechanism}'>{first}</auth>")
         reply = await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
         self.assertEqual(reply.element.name, "challenge")
         fields = dict(part.split("=", 1) for part in b64decode(str(reply.element)).decode().split(","))
+        return client, mechanism, fields
+
+
+@on_both_servers
+class WhoIsThereTests(OracleCase):
+    timeout = 120
+
+    async def shown(self, account: Account, proxy: Proxy, final: Final, *, named: bool) -> Shown:
+        nonce = secrets.token_hex(8)
+        client, mechanism, fields = await self.challenged(account, proxy, nonce, named=named)
         size = hashlib.new({"1": "sha1", "256": "sha256", "512": "sha512"}[mechanism.rsplit("-")[-1]]).digest_size
         said = b64encode(final(fields, size).encode()).decode()
         client.send(f"<response xmlns='{NS_SASL}'>{said}</response>")
@@ -116,3 +126,18 @@ class WhoIsThereTests(IntegrationTestCase):
         self.assertEqual(reply.element.name, "failure")
         await client.close()
         return str(reply.element.toXml())
+
+
+@on_both_servers
+class WhoIsThereInAClusterTests(ClusterCase, OracleCase):
+    async def test_nobody_learns_who_is_there_by_two_nodes(self) -> None:
+        """A server has one salt for an account that exists, and one challenge is like the other."""
+        nodes = await self.nodes(domain={"logins": ["SCRAM", "PLAIN"]}, limits={"failed_logins": 1000})
+        there = await self.account("bob")
+        for account in (there, there._replace(username="nobody")):
+            shown = []
+            for node in nodes:
+                client, _mechanism, fields = await self.challenged(account, node, "n")
+                await client.close()
+                shown.append((fields["s"], fields["i"]))
+            self.assertEqual(shown[0], shown[1], account)

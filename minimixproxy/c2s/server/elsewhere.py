@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from minimixproxy.c2s.transport.client_stream import ClientStream
@@ -82,10 +83,11 @@ class Pipes(Protocol):
 
 
 class Cluster(NamedTuple):
-    """What a process has of the others."""
+    """What a process has of the others. `decoys`: what all make the same challenges of (`exchanges.decoys`)."""
 
     finder: Finder
     pipes: Pipes
+    decoys: Callable[[], bytes] | None = None
 
 
 class Handed(NamedTuple):

@@ -183,14 +183,14 @@ class HolderSearch:
 
         Raises `HolderUnknown` or `NotHandedOver`.
         """
-        assert self._cluster is not None
-        finder, pipes = self._cluster
+        cluster = self._cluster
+        assert cluster is not None
         for tries_left in reversed(range(TRIES)):
-            elsewhere = await finder.find(account)
+            elsewhere = await cluster.finder.find(account)
             if elsewhere is None:
                 return None
             try:
-                return await pipes.pipe(elsewhere, client)
+                return await cluster.pipes.pipe(elsewhere, client)
             except NotHandedOver as error:
                 if not tries_left:
                     raise

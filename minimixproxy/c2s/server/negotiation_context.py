@@ -80,7 +80,7 @@ class NegotiationContext:
             upstream.log_in,
             KeyCache(),
             checks.known_keys,
-            Decoys(),
+            Decoys(upstream.cluster.decoys if upstream.cluster is not None else None),
             checks.tokens,
             settings.sessions,
             clock,

@@ -10,6 +10,8 @@ import re
 import secrets
 import string
 from base64 import b64decode, b64encode
+from collections.abc import Callable
+from functools import cache, partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -34,8 +36,9 @@ _USUAL = Decoy(Challenge(b"s" * 16, MIN_ITERATIONS), "Aa0-_Aa0" * 4)  # of the n
 class Decoys:
     """One per service. An account that does not exist has the same salt for as long as the process lasts."""
 
-    def __init__(self) -> None:
-        self._secret = secrets.token_bytes(32)
+    def __init__(self, secret: Callable[[], bytes] | None = None) -> None:
+        """`secret`: returns what all processes make the same salts of that clients come to; None: it is one."""
+        self._secret = cache(secret or partial(secrets.token_bytes, 32))
         self._seen: dict[tuple[str, str], Decoy] = {}  # as many as there are domains and hashes
 
     def seen(self, domain: str, hash_name: str, nonce: str, server_first: bytes) -> None:
@@ -65,7 +68,7 @@ class Decoys:
     def _salt(self, label: bytes, usual: bytes) -> bytes:
         """Return a salt that looks like the one that was seen; Prosody's are UUIDs, as text."""
         size = len(usual)
-        blocks = [hmac.digest(self._secret, b"%d:" % number + label, "sha256") for number in range(size // 32 + 1)]
+        blocks = [hmac.digest(self._secret(), b"%d:" % number + label, "sha256") for number in range(size // 32 + 1)]
         if _UUID.fullmatch(usual.decode("latin-1")):
             return str(UUID(bytes=blocks[0][:16], version=4)).encode()
         return b"".join(blocks)[:size]

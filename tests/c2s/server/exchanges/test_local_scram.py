@@ -655,6 +655,20 @@ class DecoyTest(SynchronousTestCase):
         self.assertNotEqual(self.challenge(decoys, hash_name="sha256").salt, first.salt)
         self.assertNotEqual(self.challenge(Decoys()).salt, first.salt)
 
+    def test_the_same_by_all_processes_that_share_a_secret(self) -> None:
+        asked: list[bytes] = []
+
+        def secret() -> bytes:
+            asked.append(b"s" * 32)
+            return asked[-1]
+
+        one, other = Decoys(secret), Decoys(secret)
+        self.assertEqual(asked, [], "its file may not be readable yet")
+        self.assertEqual(self.challenge(one), self.challenge(other))
+        self.assertNotEqual(self.challenge(one), self.challenge(Decoys(lambda: b"t" * 32)))
+        self.challenge(one)
+        self.assertEqual(len(asked), 2)
+
     def challenge(self, decoys: Decoys, account: str = "a@example.org", hash_name: str = "sha1") -> Challenge:
         return decoys.decoy(account, account.rpartition("@")[2], hash_name).challenge
 
