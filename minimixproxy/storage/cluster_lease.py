@@ -27,7 +27,7 @@ from minimixproxy.storage.lease import CLUSTER, IDLE, LEASE, NOW, HeldByAnother,
 from minimixproxy.storage.numbering import SLOTS, highest
 from minimixproxy.storage.schema import accounts, holder, holders, leases, messages, privates, rooms
 
-_CONNECTED = "UPDATE holders SET line = line + 1 WHERE number = %s AND NOT ended RETURNING line"
+_CONNECTED = f"UPDATE holders SET line = line + 1 WHERE number = %s AND NOT ended RETURNING line, {IDLE}"
 _CHECK = f"SELECT {IDLE} FROM holders WHERE number = %s AND NOT ended AND line = %s FOR SHARE"
 _NOTE = f"UPDATE holders SET given_out = %s WHERE number = %s AND NOT ended AND line = %s RETURNING {IDLE}"
 _RENEW = (
@@ -140,7 +140,7 @@ class ClusterLease(Lease):
         """The same on a driver's cursor, for who writes. Renews the row when it is time, and notes what is to be."""
         if new:
             cursor.execute(_CONNECTED, (self.number,))
-            self._line = next(iter(cursor.fetchone() or (0,)))
+            self._line = (cursor.fetchone() or (0,))[0]
         self._noting, self._renewing = self.given_out, self._monotonic() if self.due else None
         if self._renewing is not None:
             cursor.execute(_RENEW, (self._noting, self.accounts, self.number, self._line))

@@ -37,7 +37,11 @@ CLEAN, UNCLEAN = 1, 0  # `user_version` of a file; an unclean one may hold what 
 # A silent network must not block the writer for longer than a while: seconds, then milliseconds.
 _POSTGRESQL = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 # A lock that ends with the transaction: with nothing there yet, there is no row to lock. The number is ours by chance.
-_ALONE = ("SET LOCAL lock_timeout = '30s'", "SELECT pg_advisory_xact_lock(6520213840196154221)")
+_ALONE = (
+    "SET LOCAL lock_timeout = '30s'",
+    "SET LOCAL idle_in_transaction_session_timeout = '60s'",  # who stands still must not be in others' way
+    "SELECT pg_advisory_xact_lock(6520213840196154221)",
+)
 _WORTH_SAYING = 10 * 1024 * 1024  # bytes
 _NOT_A_DATABASE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REVISIONS = "minimixproxy.storage:migrations"

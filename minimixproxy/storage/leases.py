@@ -24,7 +24,11 @@ from minimixproxy.storage.loading import GivenOutUpTo, Loader
 from minimixproxy.storage.schema import FREE
 from minimixproxy.storage.sealing import Sealer
 
-_PATIENCE = ("SET LOCAL lock_timeout = '5s'", "SET LOCAL statement_timeout = '20s'")
+#: Whoever stands still, or is cut off, in the middle of a transaction must not be in others' way: it locks its row.
+_PATIENCE = """
+SELECT set_config('lock_timeout', '5s', true), set_config('statement_timeout', '20s', true),
+    set_config('idle_in_transaction_session_timeout', '15s', true), set_config('tcp_user_timeout', '15s', true)
+"""
 #: Beforehand, by itself: a statement that waits for a lock does not see what was done to other tables meanwhile.
 _LOCK = "SELECT FROM leases WHERE bare = ANY(%s) ORDER BY bare FOR UPDATE"
 _WHO = """
@@ -205,8 +209,7 @@ class Leases:
     def _do(self, work: Callable[[Connection], _Result], connection: Connection) -> _Result:
         try:
             with connection.begin():
-                for statement in _PATIENCE:
-                    connection.exec_driver_sql(statement)
+                connection.exec_driver_sql(_PATIENCE)
                 self._lease.check_loading(connection)
                 return work(connection)
         except BaseException:

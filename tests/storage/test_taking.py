@@ -1,0 +1,130 @@
+"""Several processes of a cluster ask for the same accounts at the same time: on PostgreSQL."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from minimixproxy.storage import leases
+from minimixproxy.storage.errors import StateError
+from minimixproxy.storage.journal import Adopted
+from minimixproxy.storage.lease import IDLE, HeldByAnother
+from minimixproxy.storage.leases import HeldBy, Leases
+from tests.storage.cases import BARE
+from tests.storage.clustered import ClusterTestCase, Process
+
+_Result = TypeVar("_Result")
+PATIENCE = 20.0  # seconds, before a test fails
+
+
+class Stopped:
+    """A process that stands still in the middle of taking accounts, before it reads them."""
+
+    def __init__(self, process: Process) -> None:
+        self._reads = process.leases._read
+        self._goes_on, self.there = threading.Event(), threading.Event()
+        process.leases._read = self._read  # type: ignore[method-assign]
+
+    def _read(self, connection: Connection, names: Sequence[str], given_out: Mapping[str, int]) -> Adopted:
+        self.there.set()
+        assert self._goes_on.wait(PATIENCE)
+        return self._reads(connection, names, given_out)
+
+    def go_on(self) -> None:
+        self._goes_on.set()
+
+
+class TogetherTests(ClusterTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self._threads = ThreadPoolExecutor(4)
+        self.addCleanup(self._threads.shutdown)
+
+    def in_thread(self, work: Callable[[], _Result]) -> "Future[_Result]":
+        return self._threads.submit(work)
+
+    def wait_for_lock(self) -> None:
+        """Until somebody waits for a lock."""
+        for _ in range(int(PATIENCE * 100)):
+            if self.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            ):
+                return
+            time.sleep(0.01)
+        self.fail("nobody waits for a lock")
+
+    def nobodys(self) -> None:
+        """The account is one of a process that has ended."""
+        former, one = self.process(), self.process()
+        former.adopted()
+        former.crash()
+        self.time_out(former)
+        self.assertEqual(one.leases.survey(thorough=False).orphans, [BARE])
+
+    def test_two_take_what_was_a_third_ones(self) -> None:
+        """Whoever waits for the other one sees what it has done, in whatever way it asks."""
+        asks: dict[str, Callable[[Leases], Any]] = {
+            "take": lambda leases: leases.take([BARE]),
+            "claim": lambda leases: leases.claim(BARE),
+            "find": lambda leases: leases.find(BARE),
+        }
+        for ask, question in asks.items():
+            self.nobodys()
+            one, other = self.process(), self.process()
+            stopped = Stopped(one)
+            self.addCleanup(stopped.go_on)
+            first = self.in_thread(partial(one.leases.claim, BARE))
+            assert stopped.there.wait(PATIENCE)
+            second: Future[Any] = self.in_thread(partial(question, other.leases))
+            self.wait_for_lock()
+            stopped.go_on()
+            self.assertIsInstance(first.result(PATIENCE), Adopted)
+            found = second.result(PATIENCE)
+            if ask == "take":
+                self.assertEqual(found.names, [])
+            else:
+                self.assertIsInstance(found, HeldBy)
+            self.assertEqual(self.execute("SELECT holder FROM leases"), [(one.lease.number,)], ask)
+            one.end()
+
+    def test_one_that_stands_still_is_over_in_time(self) -> None:
+        """Also in the middle of a transaction, which locks its row: the database ends that."""
+        soon = self.patch(leases, "_PATIENCE", leases._PATIENCE.replace("'15s'", "'1s'"))
+        one, other = self.process(), self.process()
+        stopped = Stopped(one)
+        self.addCleanup(stopped.go_on)
+        first = self.in_thread(lambda: one.leases.claim(BARE))
+        assert stopped.there.wait(PATIENCE)
+        soon.restore()
+        self.time_out(one)
+        for _ in range(int(PATIENCE * 10)):
+            if other.leases.survey(thorough=False).buried:
+                break
+            time.sleep(0.1)
+        else:
+            self.fail("it is not over")
+        self.assertIsInstance(other.leases.claim(BARE), Adopted)
+        stopped.go_on()
+        self.assertIsInstance(first.exception(PATIENCE), StateError)
+        self.assertRaises(HeldByAnother, one.leases.claim, BARE)
+
+    def test_one_that_stands_still_as_it_begins_to_write(self) -> None:
+        """The first statement on a new connection locks its row already."""
+        one = self.process()
+        asked = []
+
+        class Cursor:
+            rowcount = 1
+
+            def execute(self, statement: str, parameters: object) -> None:
+                asked.append((statement, parameters))
+
+            def fetchone(self) -> tuple[int, str]:
+                return 1, ""
+
+        one.lease.check(Cursor(), new=True)
+        self.assertEqual([IDLE in statement for statement, _ in asked], [True, True])
