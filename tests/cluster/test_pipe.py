@@ -161,6 +161,31 @@ class LoginTest(PipeCase):
         self.send(plain())
         self.assertEqual((len(self.pair.holder.logins), len(self.pair.joints)), (2, 1))
 
+    def test_another_account_by_the_same_stream(self) -> None:
+        """Its holder counts guesses at it, so nobody may guess elsewhere; and nobody learns who is held by whom."""
+        for there in (True, False):
+            if not there:
+                self.pair.there.clear()
+            lab = self.pair.holder if there else self.pair.edge
+            for header, answer in ((NAMED, b"<invalid-authzid/>"), (HEADER, b"<reset ")):
+                self.client = self.pair.edge.client()
+                self.send(header)
+                if header == HEADER:
+                    self.send(plain())
+                    lab.logins[-1][1].errback(UpstreamRefused("not-authorized"))
+                    self.flushed()
+                before = len(lab.logins)
+                self.assertIn(answer, self.send(plain("b")))
+                self.assertEqual((len(lab.logins), self.pair.asked.count("b@example.org")), (before, 0))
+                self.assertEqual(self.client.wire.closing, header == HEADER)
+
+    def test_another_account_that_is_named_when_it_is_asked_for(self) -> None:
+        self.send(NAMED)
+        self.send(b"<auth xmlns='%b' mechanism='PLAIN'/>" % SASL)
+        other = plain("b").replace(b"<auth", b"<response").replace(b"</auth", b"</response")
+        self.assertIn(b"<invalid-authzid/>", self.send(other))
+        self.assertEqual(self.pair.holder.logins, [])
+
     def test_another_domain_is_asked_by_nobody(self) -> None:
         self.pair.there.clear()
         self.assertIn(b"<mechanism>PLAIN", self.send(NAMED))

@@ -84,10 +84,13 @@ class HolderSearch:
         self._stream = stream
         self._waiting = waiting
         self._here: str | None = None  # an account that was not held elsewhere a moment ago
+        self._named: str | None = None  # by the header
+        self._tried: str | None = None  # by the first login
         self._begun: tuple[Stanza, str | None, State] | None = None  # without saying who it is
 
     def by_header(self, account: str | None, go_on: Callable[[], None]) -> None:
         """The client's header may name its account."""
+        self._named = account
         if not self._is_asked(account):
             go_on()
             return
@@ -106,7 +109,7 @@ class HolderSearch:
 
     def by_login(self, stanza: Stanza, mechanism: str | None, text: str | None, login: Login) -> None:
         """The client begins a login by a stanza; `text`: of its initial response, None if there is none."""
-        if text is None and self._cluster is not None and self._seeks and names_account(mechanism):
+        if text is None and self._cluster is not None and names_account(mechanism):
             by_sasl2 = stanza.uri == NS_SASL2
             before = self._host.enter(State.NAMING_SASL2 if by_sasl2 else State.NAMING)
             self._begun = stanza, mechanism, before
@@ -118,12 +121,29 @@ class HolderSearch:
         self, mechanism: str | None, text: str | None, login: Login, opening: bytes, response: bytes = b""
     ) -> None:
         account = named_account(mechanism, text, self._host.domain) if text and self._cluster is not None else None
+        if account is not None and self._is_of_another(account, login):
+            return
         if not self._is_asked(account):
             login.begin(mechanism, text)
             return
 
         client = self._introduction(account)._replace(opening=opening, response=response)
         self._seek(client, lambda: login.begin(mechanism, text), login.fail)
+
+    def _is_of_another(self, account: str, login: Login) -> bool:
+        """Tell whether the stream is for another account; then the client has been told so.
+
+        Guesses at an account are counted by its holder. Who got to that of another one could guess there once more.
+        Wherever the accounts are held, the answer is the same: nobody is to learn that from it.
+        """
+        if self._named not in (None, account):
+            login.fail(SaslFailure("invalid-authzid", "the stream is another account's"))
+            return True
+        if self._tried not in (None, account):
+            self._host.close("reset", "connect again to log in as another account")
+            return True
+        self._tried = account
+        return False
 
     def _introduction(self, account: str) -> Introduction:
         opened, (offered, tokens) = self._host.shown()

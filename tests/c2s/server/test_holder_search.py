@@ -108,8 +108,10 @@ class ByHeaderTest(HolderSearchCase):
         client = self.lab.client()
         client.send(NAMED)
         self.cluster.found[0][1].callback(None)
-        client.send(plain("b"))
-        self.assertEqual(self.cluster.asked, ["a@example.org", "b@example.org"])
+        self.assertIn(b"<invalid-authzid/>", client.send(plain("b")))
+        self.assertEqual((self.cluster.asked, self.lab.logins), (["a@example.org"], []))
+        client.send(plain())
+        self.assertEqual(len(self.lab.logins), 1)
 
     def test_refused_once(self) -> None:
         client = self.lab.client()
