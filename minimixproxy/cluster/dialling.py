@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectingCancelledError
+from twisted.python.failure import Failure
 
 from minimixproxy.c2s.server.elsewhere import NotHandedOver
 from minimixproxy.c2s.transport.connection import SecurableConnection
@@ -17,6 +19,9 @@ def dialler(reactor: Any, tls: InternalTLS | None) -> Dial:
     """Return what connects a protocol to an address. `tls`: None in a cluster on one machine, which has only paths."""
 
     def dial(address: str, bottom: SecurableConnection) -> Deferred[Any]:
+        return connect(address, bottom).addErrback(_cancelled)
+
+    def connect(address: str, bottom: SecurableConnection) -> Deferred[Any]:
         if address.startswith("/"):
             connecting: Deferred[Any] = connectProtocol(UNIXClientEndpoint(reactor, address), bottom)
             return connecting
@@ -36,3 +41,9 @@ def dialler(reactor: Any, tls: InternalTLS | None) -> Dial:
         return connecting.addCallback(secured)
 
     return dial
+
+
+def _cancelled(failure: Failure) -> NoReturn:
+    """Say as Deferreds do that nobody waits any more: Twisted's endpoints have a word of their own."""
+    failure.trap(ConnectingCancelledError)
+    raise CancelledError

@@ -9,10 +9,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere
 from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.cluster.dialling import dialler
 from minimixproxy.cluster.internal_port import InternalConnection, InternalPort, ThisProcess
 from minimixproxy.cluster.pipes import EdgePipes
 from tests.c2s.helpers import Lab
@@ -85,7 +87,7 @@ class Pair:
         if self.down:
             return fail(ConnectionRefusedError())
         if self.unreachable:
-            return Deferred()
+            return dialler(MemoryReactorClock(), None)(address, bottom)  # an endpoint that nobody answers
         self.joints.append(Joint(bottom, self.port.buildProtocol(None)))
         return succeed(bottom)
 
