@@ -150,7 +150,13 @@ def _web(
     watched = Watched(domains=domains)
     if minimix is not None:
         accounts, journal, connections = minimix.accounts, minimix.journal, minimix.clients.clients
-        watched = Watched(accounts.with_streams, lambda: journal.status, domains, lambda: len(connections))
+        watched = Watched(
+            accounts.with_streams,
+            lambda: journal.status,
+            domains,
+            lambda: len(connections),
+            cluster=minimix.cluster.status if minimix.cluster is not None else lambda: None,
+        )
     site = WebService(settings, watched, _readiness(minimix, domains), reactor)
     sources = Sources(report, LastFaults(), Samples(report.surveys, client_stanzas, site.lag.worst, reactor))
     for path, resource in resources(sources).items():

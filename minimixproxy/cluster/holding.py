@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
+from minimixproxy.cluster import tallies
 from minimixproxy.cluster.handing_on import HandingOn
 from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Run
 from minimixproxy.cluster.shares import own_share, takers
@@ -32,6 +33,7 @@ GRACE: Final = 120.0
 MOST_WAITING: Final = 1000  # questions to the database at a time
 
 _Result = TypeVar("_Result")
+_Answer = TypeVar("_Answer")
 
 
 class Holding:
@@ -132,7 +134,7 @@ class Holding:
             if isinstance(found, HeldBy):
                 return Elsewhere(found.holder.number, found.epoch, found.holder.address, found.holder.name)
             if found is not None:
-                self._adopt(found)
+                self._adopt(found, tallies.CLAIMED)
             return None
         finally:
             self._questions -= 1
@@ -190,11 +192,13 @@ class Holding:
 
     async def _take(self, share: Sequence[str]) -> None:
         for names in _chunks([bare for bare in share if bare not in self.held]):
-            self._adopt(await self._in_thread(lambda names=names: self._leases.take(names)))  # type: ignore[misc]
+            adopted = await self._in_thread(lambda names=names: self._leases.take(names))  # type: ignore[misc]
+            self._adopt(adopted, tallies.TAKEN)
 
-    def _adopt(self, adopted: Adopted) -> None:
+    def _adopt(self, adopted: Adopted, counted_as: str) -> None:
         """These are ours now; of some that may have been found by another question already."""
         new = adopted.without(self.held)
+        tallies.ACCOUNT_CHANGES.count(counted_as, number=len(new.names))
         self._journal.adopt(new)
         for bare in new.names:
             self._stay(bare)
@@ -217,6 +221,7 @@ class Holding:
     def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
         """Have an account be this process's no more. Fires when that is on disk; nobody asks for it before."""
         del self.held[bare]
+        tallies.ACCOUNT_CHANGES.count(tallies.HANDED_ON if to_others else tallies.LET_GO)
         self._busy[bare] = []
         return self._journal.let_go(bare, to_others=to_others).addCallback(lambda _on_disk: self._free(bare))
 
@@ -254,13 +259,19 @@ class Holding:
         self._trouble = ""
 
     def _in_thread(self, work: Callable[[], _Result]) -> Deferred[_Result]:
-        return self._run(work)  # type: ignore[return-value]
+        asking: Deferred[_Result] = self._run(work)  # type: ignore[assignment]
+        return asking.addBoth(_count)
 
     def stop(self) -> None:
         """Look no more. What is held stays so until state is closed."""
         self._ended = True
         for timer in (self._looks, self._sweeps, self._watch):
             timer.stop()
+
+
+def _count(answer: _Answer) -> _Answer:
+    tallies.QUESTIONS.count("failure" if isinstance(answer, Failure) else tallies.SUCCESS)
+    return answer
 
 
 def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -25,6 +25,7 @@ from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
+from minimixproxy.cluster import tallies
 from minimixproxy.cluster.handover_header import BadHeader, Handover, HeaderReader
 from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.logs.logger import Logger
@@ -43,6 +44,13 @@ class ThisProcess(NamedTuple):
 
     number: Callable[[], int]
     holds: Callable[[str], bool]
+
+
+class Refusal(NamedTuple):
+    """Why a client is not taken: as one of those of `tallies.HANDOVERS`, and what the log says of its account."""
+
+    counted_as: str
+    why: str
 
 
 def user_of(transport: Any) -> int | None:
@@ -94,7 +102,7 @@ class _Introduction:
         try:
             found = self._reader.feed(data)
         except BadHeader as error:
-            self._connection.refuse(f"its header is no good: {error}")
+            self._connection.refuse(tallies.BAD_HEADER, f"its header is no good: {error}")
             return
         if found is not None:
             handover, behind = found
@@ -106,7 +114,8 @@ class _Introduction:
         if self.stream is not None:
             self.stream.connectionLost(reason)
         elif reason.check(SSL.Error) is not None:
-            self._connection.refuse(f"it is not of this cluster, by its TLS: {describe_tls_failure(reason)}")
+            why = f"it is not of this cluster, by its TLS: {describe_tls_failure(reason)}"
+            self._connection.refuse(tallies.STRANGER, why)
 
 
 class InternalConnection(SecurableConnection):
@@ -125,20 +134,24 @@ class InternalConnection(SecurableConnection):
         super().connectionMade()
         read_little(self.transport, READ)
         self._port.new[self] = None
-        self._timer.start(HEADER_TIME, lambda: self.refuse("it does not say in time whom it hands over"))
+        self._timer.start(HEADER_TIME, self._too_late)
         why = self._port.stranger(self.transport)
         if why:
-            self.refuse(why)
+            self.refuse(tallies.STRANGER, why)
         elif self._port.tls is not None:
             self.start_tls(self._port.tls.for_servers)
+
+    def _too_late(self) -> None:
+        self.refuse(tallies.SLOW, "it does not say in time whom it hands over")
 
     def introduced(self, handover: Handover, transport: Any) -> HandedStream | None:
         """Begin the client's negotiation, or refuse it."""
         clients = self._port.clients
-        why = self._port.refusal(handover)
-        if why:
-            self.refuse(why)
+        refusal = self._port.refusal(handover)
+        if refusal is not None:
+            self.refuse(refusal.counted_as, f"{handover.account} {refusal.why}")
             return None
+        tallies.HANDOVERS.count(tallies.SUCCESS)
         self._settled()
         self.standalone = handover.websocket
         stream = HandedStream(self, clients, handover)
@@ -148,11 +161,12 @@ class InternalConnection(SecurableConnection):
         stream.hand_to(Negotiation(stream, clients.context, secure=True, handed=handed))
         return stream
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, counted_as: str, why: str) -> None:
         """End the connection at once, without a word; only the log says why."""
         if self.refused:
             return
         self.refused = True
+        tallies.HANDOVERS.count(counted_as)
         self._settled()
         transport: Any = self.transport
         log.warn("what connects at {address} is refused as a process: {reason}", address=_shown(transport), reason=why)
@@ -192,7 +206,8 @@ class InternalPort(Factory):
 
     def buildProtocol(self, addr: Any) -> InternalConnection:
         if len(self.new) >= MAX_NEW:
-            next(iter(self.new)).refuse(f"{MAX_NEW} connections have not said whom they hand over")
+            oldest = next(iter(self.new))
+            oldest.refuse(tallies.TOO_MANY, f"{MAX_NEW} connections have not said whom they hand over")
         return InternalConnection(self)
 
     def stranger(self, transport: Any) -> str:
@@ -204,15 +219,15 @@ class InternalPort(Factory):
             return "it comes by no UNIX socket, and TLS is not configured"
         return "" if user == os.geteuid() else f"its process is of user {user}, and this one of {os.geteuid()}"
 
-    def refusal(self, handover: Handover) -> str:
-        """Return why a client is not taken, "" if it is."""
+    def refusal(self, handover: Handover) -> Refusal | None:
+        """Return why a client is not taken, None if it is."""
         number = self._own.number()
         if not self.clients.accepting:
-            return f"{handover.account} is handed over, and no clients are accepted now"
+            return Refusal(tallies.CLOSING, "is handed over, and no clients are accepted now")
         if handover.number != number:
-            return f"{handover.account} is handed to process {handover.number}, and this is {number} by now"
+            return Refusal(tallies.ENDED, f"is handed to process {handover.number}, and this is {number} by now")
         if not self._own.holds(handover.account):
-            return f"{handover.account} is handed over, and is not held here"
+            return Refusal(tallies.NOT_HELD, "is handed over, and is not held here")
         if handover.account.rpartition("@")[2] not in self.clients.context.domains:
-            return f"{handover.account} is handed over, and its domain is not served here"
-        return ""
+            return Refusal(tallies.NOT_SERVED, "is handed over, and its domain is not served here")
+        return None

@@ -35,6 +35,7 @@ class ClusterPart:
         if section.ca is not None and section.certificate is not None and section.key is not None:
             self._tls = InternalTLS(section.ca, section.certificate, section.key)
             self._tls.load()
+        self._pipes = EdgePipes(dialler(reactor, self._tls), reactor)
         self.resource = self._secret.resource
         self.membership: Membership
 
@@ -78,6 +79,7 @@ class ClusterPart:
             "number": number,
             "accounts": len(holding),
             "draining": holding.handing_on.draining,
+            "pipes": len(self._pipes),
             "left": round(self.membership.left, 1),
             "seen": bool(view.live) and not holding.trouble,
             "others": [holder._asdict() for holder in view.live if holder.number != number],
@@ -93,9 +95,8 @@ class ClusterPart:
 
     def for_negotiations(self) -> Cluster:
         """Return what negotiations ask for an account's holder, and for the way there."""
-        pipes = EdgePipes(dialler(self._reactor, self._tls), self._reactor)
-        self.membership.holding.when_over = pipes.cut
-        return Cluster(self.membership.holding, pipes, self._secret.decoys)
+        self.membership.holding.when_over = self._pipes.cut
+        return Cluster(self.membership.holding, self._pipes, self._secret.decoys)
 
     def port(self, clients: Clients) -> IService:
         """Return the port for other processes."""

@@ -10,6 +10,7 @@ from twisted.internet.error import ConnectError, DNSLookupError
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, Introduction, NotHandedOver
 from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.cluster import tallies
 from minimixproxy.cluster.edge_pipe import PATIENCE, HolderConnection, HolderPipe
 from minimixproxy.cluster.greeting import Greeting
 from minimixproxy.cluster.handover_header import Handover, HeaderTooLong, build
@@ -33,14 +34,22 @@ class EdgePipes:
         greeting = Greeting(_header(elsewhere, client), client)
         pipe = HolderPipe(greeting, self._clock, elsewhere.name, lambda pipe: self._closed(number, pipe))
         self._open.setdefault(number, set()).add(pipe)
+        failure = tallies.UNREACHABLE
         try:
             await self._connect(elsewhere.address, HolderConnection(pipe))
+            failure = tallies.NOT_TAKEN
             await pipe.greeted()
-        except BaseException:
+        except BaseException as error:
+            tallies.PIPES.count(failure if isinstance(error, NotHandedOver) else tallies.ABANDONED)
             pipe.abort()
             self._closed(number, pipe)
             raise
+        tallies.PIPES.count(tallies.SUCCESS)
         return pipe
+
+    def __len__(self) -> int:
+        """How many there are, those included that are being opened."""
+        return sum(map(len, self._open.values()))
 
     async def _connect(self, address: str, bottom: HolderConnection) -> None:
         dialling = self._dial(address, bottom)

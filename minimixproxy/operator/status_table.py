@@ -68,6 +68,7 @@ def _cluster(cluster: Mapping[str, Any] | None) -> list[str]:
         return []
     own = f"{printable(cluster['name'])}, number {cluster['number']}, holds {cluster['accounts']} accounts"
     own += f"{_drained(cluster)}; its row is good for {cluster['left']:.0f} s"
+    own += f", {cluster['pipes']} clients are piped to others" if cluster["pipes"] else ""
     return [f"cluster   {own}", *map(_process, cluster["others"]), f"          {_all_of_them(cluster)}"]
 
 

@@ -43,6 +43,7 @@ CLUSTER: dict[str, Any] = {
     "number": 7,
     "accounts": 42,
     "draining": False,
+    "pipes": 0,
     "left": 13.6,
     "seen": True,
     "others": [],
@@ -517,9 +518,11 @@ class TableTests(ReportCase):
             "          3 processes, 83 accounts\n",
             status_table.text(self.report()),
         )
-        self.cluster = {**CLUSTER, "draining": True, "all_accounts": 51, "free": 9, "left_by": ["node-b", "node-c"]}
+        left = {"all_accounts": 51, "free": 9, "left_by": ["node-b", "node-c"]}
+        self.cluster = {**CLUSTER, "pipes": 4, "draining": True, **left}
         self.assertIn(
-            "\ncluster   node-a, number 7, holds 42 accounts, is drained; its row is good for 14 s\n"
+            "\ncluster   node-a, number 7, holds 42 accounts, is drained; its row is good for 14 s, "
+            "4 clients are piped to others\n"
             "          1 process, 51 accounts, of these 9 that no process has yet, left by node-b, node-c\n",
             status_table.text(self.report()),
         )

@@ -1,13 +1,15 @@
 """From what the proxy counts, and what there is now, to metrics of Prometheus: made when they are asked for.
 
-No label has a value that a peer has any say in: see `Tally`. docs/metrics.md lists all; a test compares.
+No label has a value that a peer has any say in: see `Tally`; that of processes of a cluster is by their configuration.
+docs/metrics.md lists all; a test compares.
 """
 
 from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import twisted
 from prometheus_client.metrics_core import (
@@ -54,6 +56,7 @@ class ProxyCollector:
         yield _gauge("ready", "1 if clients can be sent here, as /readyz says.", not self._readiness.reasons())
         yield from self._of_accounts(self.totals)
         yield from _of_journal(self._watched.journal())
+        yield from _of_cluster(self._watched.cluster())
         yield from self._of_client_proxy()
         yield from self._of_stanzas()
         yield from _of_traffic(TRAFFIC)
@@ -103,6 +106,27 @@ def _of_journal(journal: WatchedJournal | None) -> Iterator[Metric]:
     yield _gauge("journal_queue_bytes", "Bytes of messages, about, that wait to be written.", journal.waiting)
     yield _gauge("journal_lag_seconds", "For how long the batch that is being written has been so.", journal.lag)
     yield _counter("journal_rows_refused", "Rows that the database refused, and that are on no disk.", journal.left_out)
+
+
+def _of_cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
+    """`cluster`: as docs/status.md has it, None if this process is alone."""
+    if cluster is None:
+        return
+    accounts, drained, called = Counter[str](), Counter[str](), Counter[str]()
+    for process in (cluster, *cluster["others"]):
+        name = process["name"]
+        called[name] += 1
+        accounts[name] += process["accounts"]
+        drained[name] = max(drained[name], process["draining"])
+    names, namesakes = sorted(called), sum(number for number in called.values() if number > 1)
+    yield _gauge("cluster_seen", "1 if the database told, when asked last, how the cluster stands.", cluster["seen"])
+    yield _gauge("cluster_processes", "Processes of the cluster that live, this one included.", called.total())
+    yield _gauge("cluster_namesakes", "Those of them that are called as another one is.", namesakes)
+    yield _gauges("cluster_accounts", "Accounts that each of them holds.", "name", accounts, names)
+    yield _gauges("cluster_drained", "1 for those that take no accounts, and hand on theirs.", "name", drained, names)
+    yield _gauge("cluster_free_accounts", "Accounts that no process has yet.", cluster["free"])
+    yield _gauge("cluster_row_seconds", "For how long this process's row is good at least.", cluster["left"])
+    yield _gauge("cluster_open_pipes", "Ways of clients to other processes, open or asked for.", cluster["pipes"])
 
 
 def _of_traffic(traffic: Sequence[Traffic]) -> Iterator[Metric]:

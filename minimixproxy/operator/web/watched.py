@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from minimixproxy.minimix.commands.report import Occupied
 from minimixproxy.minimix.interfaces.streams import SessionPort
@@ -73,10 +73,14 @@ class WatchedDomain(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Each is asked anew. `journal` returns None if nothing is written; `connections`: of clients that are open."""
+    """Each is asked anew. `journal` returns None if nothing is written; `connections`: of clients that are open.
+
+    `cluster` returns what a status report has of it, None if there is none.
+    """
 
     accounts: Callable[[], Iterable[tuple[WatchedAccount, WatchedStream]]] = tuple
     journal: Callable[[], WatchedJournal | None] = lambda: None
     domains: Collection[WatchedDomain] = ()
     connections: Callable[[], int] = lambda: 0
     net: SafetyNet = NET
+    cluster: Callable[[], Mapping[str, Any] | None] = lambda: None

@@ -30,6 +30,7 @@ from minimixproxy.operator.web.watched import Watched
 from minimixproxy.safety_net import SafetyNet
 from tests.minimix.fakes import FakeSession
 from tests.minimix.owned import FakeRoom
+from tests.operator.test_status import CLUSTER
 from tests.operator.web.pages import SiteCase, Transport
 
 #: Where each label's values come from, but for those of tallies, which have their own.
@@ -41,6 +42,7 @@ VALUES = {
     "stream": {one.name for one in TRAFFIC},
     "kind": {"message", "presence", "iq"},
     "direction": {"received", "sent"},
+    "name": {"node-a"},  # of processes of a cluster, by their configuration
 }
 #: What prometheus_client says of the process, and the versions: none of it comes from a stream.
 OF_THE_PROCESS = ("process_", "python_", "minimixproxy_build")
@@ -83,10 +85,16 @@ class MetricsCase(SynchronousTestCase):
         self.clock = Clock()
         self.accounts: list[tuple[FakeAccount, FakeStream]] = []
         self.journal: FakeJournal | None = FakeJournal()
+        self.cluster: dict[str, Any] | None = CLUSTER
         self.net = SafetyNet()
         self.reasons: list[str] = []
         watched = Watched(
-            lambda: self.accounts, lambda: self.journal, [FakeDomain(), FakeDomain(False, 4)], lambda: 7, self.net
+            lambda: self.accounts,
+            lambda: self.journal,
+            [FakeDomain(), FakeDomain(False, 4)],
+            lambda: 7,
+            self.net,
+            lambda: self.cluster,
         )
         self.collector = ProxyCollector(watched, Readiness(lambda: self.reasons))
         self.count = Count(watched, self.clock)
@@ -98,7 +106,7 @@ class MetricsCase(SynchronousTestCase):
         self.collector.totals = self.successResultOf(counted)
         return list(self.collector.collect())
 
-    def value(self, name: str, **labels: str) -> float:
+    def value(self, name: str, /, **labels: str) -> float:
         found = [
             sample.value
             for family in self.families()
@@ -112,13 +120,14 @@ class MetricsCase(SynchronousTestCase):
 class NumbersTests(MetricsCase):
     def test_nothing_yet(self) -> None:
         """What there is none of is 0, not missing: a rate can be told from the first one on."""
-        self.journal = None
+        self.journal = self.cluster = None
         for state in StreamState:
             self.assertEqual(self.value("account_streams", state=state.value), 0)
         for phase in State:
             self.assertEqual(self.value("occupancies", state=phase.value), 0)
         names = {family.name for family in self.families()}
         self.assertNotIn("minimixproxy_journal_durable", names)  # nothing is written: none is not a bad one
+        self.assertNotIn("minimixproxy_cluster_processes", names)  # nor is none of one process alone
 
     def test_accounts(self) -> None:
         phone, laptop = FakeSession("phone", self.clock), FakeSession("laptop", self.clock)
@@ -151,6 +160,32 @@ class NumbersTests(MetricsCase):
             self.value(f"journal_{name}") for name in ("durable", "queue_bytes", "rows_refused_total", "lag_seconds")
         ]
         self.assertEqual(values, [0, 1000, 2, 1.5])
+
+    def test_cluster(self) -> None:
+        others = [
+            {"name": "node-b", "address": "b:1", "number": 8, "accounts": 41, "draining": True},
+            {"name": "node-c", "address": "c:1", "number": 9, "accounts": 5, "draining": False},
+            {"name": "node-c", "address": "c:2", "number": 10, "accounts": 2, "draining": False},
+        ]
+        self.cluster = {**CLUSTER, "others": others, "free": 7, "pipes": 3}
+        for name, labels, value in (
+            ("seen", {}, 1),
+            ("processes", {}, 4),
+            ("namesakes", {}, 2),
+            ("accounts", {"name": "node-a"}, 42),
+            ("accounts", {"name": "node-b"}, 41),
+            ("accounts", {"name": "node-c"}, 7),
+            ("drained", {"name": "node-a"}, 0),
+            ("drained", {"name": "node-b"}, 1),
+            ("drained", {"name": "node-c"}, 0),
+            ("free_accounts", {}, 7),
+            ("row_seconds", {}, 13.6),
+            ("open_pipes", {}, 3),
+        ):
+            self.assertEqual(self.value(f"cluster_{name}", **labels), value, (name, labels))
+        self.cluster = {**CLUSTER, "draining": True, "seen": False}
+        self.assertEqual(self.value("cluster_drained", name="node-a"), 1)
+        self.assertEqual((self.value("cluster_seen"), self.value("cluster_namesakes")), (0, 0))
 
     def test_client_proxy(self) -> None:
         for name, value in (

@@ -14,6 +14,7 @@ from minimixproxy.operator.web.metrics import families
 from minimixproxy.operator.web.service import WebService
 from minimixproxy.operator.web.watched import Watched
 from minimixproxy.storage.durability import JournalStatus
+from tests.operator.test_status import CLUSTER
 from tests.test_documents import ROOT
 
 #: A name in PromQL, not that of a function, and not a label or its value.
@@ -23,7 +24,7 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), 
 
 def all_families() -> list[Metric]:
     assert tap.__doc__ and WebService.__doc__  # with which every module is imported that counts
-    watched = Watched(journal=lambda: JournalStatus(True, 0, ""))
+    watched = Watched(journal=lambda: JournalStatus(True, 0, ""), cluster=lambda: CLUSTER)
     return families(ProxyCollector(watched, Readiness()))
 
 
