@@ -12,9 +12,9 @@ import threading
 DOMAIN = "echo.test"
 KINDS = ("none", "starttls", "direct")
 _HEADER = (
-    f"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
-    f" id='echo' from='{DOMAIN}' version='1.0'>"
-).encode()
+    "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
+    " id='echo' from='{}' version='1.0'>"
+)
 _STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 _PROCEED = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 _PLAIN = b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>"
@@ -26,7 +26,8 @@ def _features(*features: bytes) -> bytes:
     return b"<stream:features>%b</stream:features>" % b"".join(features)
 
 
-def _until(connection: socket.socket, pattern: bytes) -> bytes:
+def until(connection: socket.socket, pattern: bytes) -> bytes:
+    """Read until a pattern is found. Blocks."""
     received = b""
     while re.search(pattern, received, re.DOTALL) is None:
         chunk = connection.recv(65536)
@@ -36,25 +37,26 @@ def _until(connection: socket.socket, pattern: bytes) -> bytes:
     return received
 
 
-def _header(connection: socket.socket, *features: bytes) -> None:
-    _until(connection, rb"<stream:stream[^>]*>")
-    connection.sendall(_HEADER + _features(*features))
+def header(connection: socket.socket, domain: str, *features: bytes) -> None:
+    """Answer the header of a stream. Blocks."""
+    until(connection, rb"<stream:stream[^>]*>")
+    connection.sendall(_HEADER.format(domain).encode() + _features(*features))
 
 
 def serve(connection: socket.socket, context: ssl.SSLContext, kind: str) -> None:
     """Log one client in, then echo until it goes."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if kind == "starttls":
-        _header(connection, _STARTTLS)
-        _until(connection, rb"<starttls[^>]*>")
+        header(connection, DOMAIN, _STARTTLS)
+        until(connection, rb"<starttls[^>]*>")
         connection.sendall(_PROCEED)
     if kind != "none":
         connection = context.wrap_socket(connection, server_side=True)
-    _header(connection, _PLAIN)
-    _until(connection, rb"</auth>")
+    header(connection, DOMAIN, _PLAIN)
+    until(connection, rb"</auth>")
     connection.sendall(_SUCCESS)
-    _header(connection, _BIND)
-    bind = _until(connection, rb"</iq>")
+    header(connection, DOMAIN, _BIND)
+    bind = until(connection, rb"</iq>")
     identity = re.search(rb" id=['\"]([^'\"]*)", bind)
     jid = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>bench@%b/bench</jid></bind>" % DOMAIN.encode()
     connection.sendall(b"<iq type='result' id='%b'>%b</iq>" % (identity.group(1) if identity else b"", jid))

@@ -52,6 +52,11 @@ def measure(
     with stopping(started):
         plans = {name: {**start(started), "sessions": sessions, **plan} for name, start in ways.items()}
         result = generate("compare", ways=plans, phases=phases)
+    return cases_of(result, sessions, tls=tls)
+
+
+def cases_of(result: dict[str, Any], sessions: int, *, tls: bool = True) -> dict[str, Case]:
+    """Return what the load generator has found, by way."""
     return {name: _case(sessions, tls, found) for name, found in result.items()}
 
 

@@ -4,58 +4,89 @@ Every measurement takes the CPU time of the processes under test right at its ow
 """
 
 import json
+import os
 import resource
+import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.proc import resident_bytes
-from bench.sending import SLICES, Load, Meter, Result
+from bench.sending import SLICES, Load, Meter, Result, Step
 from bench.wire import Stream, Target, stream
 
 
 def log_in(plan: Result, count: int, first: int = 0) -> list[Stream]:
-    """Log in `count` sessions, spread over the accounts of the plan."""
-    target, accounts = Target(**plan["target"]), plan["accounts"]
-    streams = []
+    """Log in `count` sessions, spread over the accounts of the plan. `targets`: for its accounts in turn."""
+    targets = [Target(**target) for target in plan.get("targets") or [plan["target"]]]
+    accounts, streams = plan["accounts"], []
     for number in range(first, first + count):
-        client = stream(target)
-        client.login(accounts[number % len(accounts)], plan["password"], f"bench{number}")
+        account = number % len(accounts)
+        client = stream(targets[account % len(targets)])
+        client.login(accounts[account], plan["password"], f"bench{number}")
         streams.append(client)
     return streams
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way that messages take; `last`: a stream that says which TLS there is."""
+    """One way that messages take; `last`: a stream that says which TLS there is. `silent`: streams that only stay."""
 
     plan: Result
     load: Load
     meter: Meter
     last: Stream
+    silent: Sequence[Stream] = ()
+
+    def step(self, phase: Result) -> Step:
+        """Return what one phase does. `burner`: a process that runs meanwhile, and at no other time."""
+        step, burner = self.load.step(phase), self.plan.get("burner")
+        if burner is None:
+            return step
+
+        def beside(end: float) -> int:
+            os.kill(burner, signal.SIGCONT)
+            try:
+                return step(end)
+            finally:
+                os.kill(burner, signal.SIGSTOP)
+
+        return beside
 
 
-def _way(plan: Result, sender: Stream, receivers: list[Stream]) -> Way:
+def _hold(plan: Result) -> list[Stream]:
+    """Have the accounts be held by the process at `holder`, whichever their sessions reach."""
+    if "holder" not in plan:
+        return []
+    target, streams = Target(**plan["holder"]), []
+    for account in plan["accounts"]:
+        streams.append(stream(target))
+        streams[-1].login(account, plan["password"], "silent")
+    return streams
+
+
+def _way(plan: Result, sender: Stream, receivers: list[Stream], silent: Sequence[Stream] = ()) -> Way:
     load = Load(sender, plan["message"].encode(), receivers)
     load.settle()
     if plan.get("managed"):
         load.manage()
-    return Way(plan, load, Meter(plan["pids"]), receivers[-1])
+    return Way(plan, load, Meter(plan["pids"], plan.get("with_children")), receivers[-1], silent)
 
 
 def fork(plan: Result) -> Way:
     """One direct sender in a room, many sessions in it, by a nick for each account; if `nicks`, for each session."""
     room = plan["room"]
     sender = stream(Target(**plan["sender"]))
-    sender.login(plan["sender_account"], plan["password"], "sender")
+    sender.login(plan["sender_account"], plan["password"], plan.get("sender_resource", "sender"))
     sender.join(room, "sender")
+    silent = _hold(plan)
     receivers = log_in(plan, plan["sessions"])
     for receiver in receivers:
         receiver.online()
     for number, receiver in enumerate(receivers):
         receiver.join(room, f"receiver{number if plan.get('nicks') else number % len(plan['accounts'])}")
-    return _way(plan, sender, receivers)
+    return _way(plan, sender, receivers, silent)
 
 
 def loop(plan: Result) -> Way:
@@ -91,7 +122,7 @@ def _run(ways: Mapping[str, Way], phases: Result) -> dict[str, Result]:
     found: dict[str, Result] = {name: {} for name in ways}
     for phase_name, phase in phases.items():
         for way in ways.values():
-            way.load.step(phase)(time.monotonic() + phase.get("warm_up", 1.0))
+            way.step(phase)(time.monotonic() + phase.get("warm_up", 1.0))
             if "rate" in phase:
                 way.load.latencies.clear()  # those of the last phase that is paced are told
                 way.load.keep()
@@ -100,7 +131,7 @@ def _run(ways: Mapping[str, Way], phases: Result) -> dict[str, Result]:
             found[name][phase_name] = []
         for _ in range(SLICES):
             for name, way in ways.items():
-                part = way.meter.slice(phase["seconds"] / SLICES, way.load.step(phase))
+                part = way.meter.slice(phase["seconds"] / SLICES, way.step(phase))
                 found[name][phase_name].append(part)
         if "rate" in phase:
             for way in ways.values():

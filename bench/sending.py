@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bench.proc import cpu_seconds
+from bench.proc import cpu_seconds, cpu_seconds_of_all
 from bench.wire import Stream, Streams
 
 SLICES = 5  # of a measurement, so that a median can be taken
@@ -19,8 +19,10 @@ Step = Callable[[float], int]
 class Meter:
     """CPU times by name of process, as differences between begin and end."""
 
-    def __init__(self, pids: dict[str, int]) -> None:
+    def __init__(self, pids: dict[str, int], with_children: dict[str, int] | None = None) -> None:
+        """`with_children`: processes whose children's times are theirs, too."""
         self._pids = pids
+        self._with_children = with_children or {}
 
     def measure(self, seconds: float, step: Step) -> list[Result]:
         """Measure all slices, one after the other."""
@@ -35,7 +37,8 @@ class Meter:
         return {"count": count, "seconds": end - begin, "cpu": cpu}
 
     def _read(self) -> dict[str, float]:
-        return {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+        whole = {name: cpu_seconds_of_all(pid) for name, pid in self._with_children.items()}
+        return {name: cpu_seconds(pid) for name, pid in self._pids.items()} | whole
 
 
 class Load:

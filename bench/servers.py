@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.cheapserver import DOMAIN as CHEAP_DOMAIN
+from bench.cheapserver import ROOM as CHEAP_ROOM
 from bench.echo import DOMAIN as ECHO_DOMAIN
 from tests.certificates import make_certificate
 from tests.integration.ports import free_port
@@ -54,7 +56,10 @@ class BenchProsody:
     accounts = [f"alice{number}" for number in range(300)]
     sender = "bob"
 
-    def __init__(self, *, tls: bool, prosody_modules: Path | None = None, modules: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, tls: bool, prosody_modules: Path | None = None, modules: Sequence[str] = (), history: int = 20
+    ) -> None:
+        """`history`: messages that a room tells who joins, Prosody's own default."""
         self.port, self.component_port = free_port(), free_port()
         self.tls = "starttls" if tls else "none"
         self.directory = temporary_directory("prosody")
@@ -70,6 +75,7 @@ class BenchProsody:
                 muc=self.muc,
                 rooms=self.rooms,
                 password=PASSWORD,
+                history=history,
                 port=self.port,
                 component_port=self.component_port,
                 directory=self.directory,
@@ -127,6 +133,18 @@ class RoomService:
         return float(self.process.wait_for(f"^{line.split()[0]} ", timeout, start=start).split()[1])
 
 
+class CheapServer:
+    """bench/cheapserver.py."""
+
+    domain = CHEAP_DOMAIN
+    room = CHEAP_ROOM
+
+    def __init__(self) -> None:
+        files = make_certificate(authority(), self.domain).write(temporary_directory("cheap"), self.domain)
+        self.process = LoggedProcess("cheap server", [sys.executable, "-m", "bench.cheapserver", *map(str, files)])
+        self.port = int(self.process.wait_for("^port ").split()[1])
+
+
 class Yardstick:
     """bench/yardstick.py."""
 
@@ -142,12 +160,25 @@ class BenchProxy(Proxy):
     """minimixproxy in front of a server, with TLS as a user runs it, or without (see without_tls.py)."""
 
     def __init__(
-        self, server: Any, *, tls: bool, rooms: Mapping[str, Any] | None = None, checkout: Path = HERE.parent
+        self,
+        server: Any,
+        *,
+        tls: bool,
+        rooms: Mapping[str, Any] | None = None,
+        checkout: Path = HERE.parent,
+        database: str = "",
     ) -> None:
-        """`checkout`: whose code is run, such as that of an earlier version."""
+        """`checkout`: whose code is run, such as that of an earlier version. `database`: its URL, else SQLite."""
         self._tls = tls
         self._checkout = checkout
+        self._database = database
         super().__init__(server, limits=LIMITS, domain={"upstream_trust": "insecure"}, rooms=rooms)
+
+    @property
+    def _state(self) -> str:
+        if not self._database:
+            return super()._state
+        return f'state = "{self._database}"\nstate_directory = "{self.directory / "state"}"\n'
 
     def start(self) -> None:
         script = "from twisted.scripts.twistd import run; run()"

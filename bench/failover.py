@@ -1,0 +1,275 @@
+"""A process of a cluster is over, and another one lives: until all rooms are back, and what becomes of messages.
+
+Somebody directly at Prosody talks in all rooms all the while, and sees who is in them. Then all devices come to the
+other process, and each account has to have each message that was said in its rooms.
+"""
+
+from __future__ import annotations
+
+import re
+import selectors
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from bench.generator import message
+from bench.nodes import BenchNode, PostgreSQL, Shared
+from bench.proc import cpu_seconds, cpu_seconds_of_all
+from bench.scale import scaled
+from bench.servers import PASSWORD, BenchProsody, stopping
+from bench.wire import Stream, Streams, Target
+from tests.integration.processes import LoggedProcess
+
+ACCOUNTS = scaled(300, 30)
+EACH = 5  # rooms of an account
+OCCUPANTS = 30  # accounts of a room, and the speaker
+ROOMS = ACCOUNTS * EACH // OCCUPANTS
+AT_A_TIME = 8  # accounts that log in and join
+PAUSE = 0.04  # seconds between two messages
+HISTORY = 500  # messages that a room tells who comes back
+BEFORE, BEHIND = 3.0, 2.0  # seconds of talk
+QUIET = 1.0  # second in which nothing comes any more
+TIME_LIMIT = 180.0
+_SERIAL = re.compile(rb"<body>([0-9]{8})")
+_PRESENCE = re.compile(rb"<presence[^>]*>")
+_FROM = re.compile(rb" from=['\"]([^'\"]+)")
+_GONE = re.compile(rb" type=['\"]unavailable")
+
+
+class Case(NamedTuple):
+    """Seconds; CPU seconds from the end of the process until all rooms are back."""
+
+    way: str
+    rooms: int
+    back: float
+    cpu: float
+    database_cpu: float
+    messages: int  # said from the first to the last, for each account that is to have them
+    lost: int
+    twice: int
+    again: float  # until all devices were in their rooms by the other process, and were told all
+
+
+class Device(Stream):
+    """A client that keeps what it hears."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self.heard: list[bytes] = []
+        self.kept = self.heard
+
+    def _ask(self, data: bytes, answer: bytes, timeout: float = TIME_LIMIT) -> bytes:
+        received = super()._ask(data, answer, timeout)
+        self.heard.append(received)
+        return received
+
+
+class Speaker:
+    """Talks in all rooms, and sees who is in them, in a thread of its own."""
+
+    def __init__(self, prosody: BenchProsody) -> None:
+        self._stream = Device(Target(prosody.port, prosody.sender_domain, prosody.tls))
+        self._stream.login(prosody.sender, PASSWORD, "speaker")
+        self.rooms = [f"room{number}@{prosody.muc}" for number in range(ROOMS)]
+        self._texts = [message(room, "groupchat") for room in self.rooms]
+        for room in self.rooms:
+            self._stream.join(room, "speaker")
+        self.talks = False
+        self.said: list[list[int]] = [[] for _ in self.rooms]  # by room
+        self._left: set[bytes] = set()
+        self._present: dict[bytes, float] = {}  # occupants, and since when
+        self._tail = b""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def forget(self) -> None:
+        """From now on it counts who leaves and comes back."""
+        self._left.clear()
+
+    def back_since(self, number: int) -> float | None:
+        """When the last of so many who had left was back; None if they are not all back."""
+        if len(self._left) < number or not self._left <= self._present.keys():
+            return None
+        return max(self._present[occupant] for occupant in self._left)
+
+    def missing(self) -> str:
+        return f"{len(self._left)} have left, {len(self._left & self._present.keys())} of them are back"
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        own, due, serial = Streams([self._stream]), time.monotonic(), 0
+        while not self._stop.is_set():
+            own.read(max(0.0, due - time.monotonic()))
+            self._see(b"".join(self._stream.heard))
+            self._stream.heard.clear()
+            if time.monotonic() < due:
+                continue
+            due += PAUSE
+            if self.talks:
+                serial += 1
+                room = serial % len(self.rooms)
+                self.said[room].append(serial)
+                self._stream.send(self._texts[room].replace("@serial@", f"{serial:08}").encode())
+
+    def _see(self, data: bytes) -> None:
+        whole, end, rest = (self._tail + data).rpartition(b">")
+        self._tail = rest
+        for found in _PRESENCE.findall(whole + end):
+            occupant = _FROM.search(found)
+            if occupant is None:
+                continue
+            if _GONE.search(found):
+                self._present.pop(occupant[1], None)
+                self._left.add(occupant[1])
+            else:
+                self._present.setdefault(occupant[1], time.monotonic())  # there may be more of it later
+
+
+class Devices:
+    """One of each account. `heard`: how often each account has each message."""
+
+    def __init__(self, prosody: BenchProsody, rooms: list[str]) -> None:
+        self._prosody, self._rooms = prosody, rooms
+        self.heard = [Counter[int]() for _ in range(ACCOUNTS)]
+        self._devices: list[Device] = []
+        self._reading: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def rooms_of(self, account: int) -> list[int]:
+        return [(account * EACH + number) % ROOMS for number in range(EACH)]
+
+    def come(self, node: BenchNode) -> None:
+        """All log in by this process and join their rooms."""
+        with ThreadPoolExecutor(AT_A_TIME) as threads:
+            self._devices = list(threads.map(lambda account: self._device(node, account), range(ACCOUNTS)))
+        self._stop.clear()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _device(self, node: BenchNode, account: int) -> Device:
+        name = self._prosody.accounts[account]
+        device = Device(Target(node.port, self._prosody.domain, self._prosody.tls))
+        device.login(name, PASSWORD, "device")
+        device.online()
+        for number in self.rooms_of(account):
+            device.join(self._rooms[number], name)
+        return device
+
+    def _read(self) -> None:
+        """Until all is read that has come, when it is to stop."""
+        with selectors.EpollSelector() as poll:
+            for device in self._devices:
+                device.ready()
+                poll.register(device.socket, selectors.EVENT_READ, device)
+            while (events := poll.select(0.1)) or not self._stop.is_set():
+                for key, _ in events:
+                    try:
+                        key.data.receive()
+                    except (OSError, RuntimeError):  # the process is over
+                        poll.unregister(key.fileobj)
+
+    def settle(self) -> None:
+        """Wait until nothing has come for a while."""
+        before, end = -1, time.monotonic() + TIME_LIMIT
+        while before != (before := sum(device.bytes for device in self._devices)) and time.monotonic() < end:
+            time.sleep(QUIET)
+
+    def go(self) -> None:
+        """Read what is there, count it, and be gone."""
+        self._stop.set()
+        if self._reading is not None:
+            self._reading.join()
+        self.count()
+        for device in self._devices:
+            device.cut()
+
+    def count(self) -> None:
+        """Put what was heard, and nothing more comes, to `heard`."""
+        for heard, device in zip(self.heard, self._devices, strict=True):
+            heard.update(map(int, _SERIAL.findall(b"".join(device.heard))))
+            device.heard.clear()
+
+
+class Ground:
+    """Prosody, two processes, and everybody."""
+
+    def __init__(self, started: list[LoggedProcess], postgresql: PostgreSQL) -> None:
+        self._postgresql, self._started = postgresql, started
+        prosody = BenchProsody(tls=True, history=HISTORY)
+        started.append(prosody.process)
+        shared = Shared(postgresql)
+        self.nodes = [BenchNode(prosody, shared) for _ in range(2)]
+        started += [node.process for node in self.nodes]
+        self.speaker = Speaker(prosody)
+        self.devices = Devices(prosody, self.speaker.rooms)
+
+    def lose(self, way: str, other: BenchNode, end: Callable[[], None]) -> Case:
+        """One process is over, all devices come to the other one, which has the accounts by then."""
+        first = [len(said) for said in self.speaker.said]
+        for heard in self.devices.heard:
+            heard.clear()
+        self.speaker.talks = True
+        time.sleep(BEFORE)
+        self.speaker.forget()
+        pid, began = other.process.pid, time.monotonic()
+        cpu, database = cpu_seconds(pid), cpu_seconds_of_all(self._postgresql.pid)
+        end()
+        back = self._all_back() - began
+        cpu, database = cpu_seconds(pid) - cpu, cpu_seconds_of_all(self._postgresql.pid) - database
+        time.sleep(BEHIND)
+        self.speaker.talks = False
+        self.devices.settle()
+        self.devices.go()
+        came = time.monotonic()
+        self.devices.come(other)
+        self.devices.settle()
+        again = time.monotonic() - came - QUIET
+        self.devices.count()
+        messages, lost, twice = self._told(first)
+        return Case(way, ACCOUNTS * EACH, back, cpu, database, messages, lost, twice, again)
+
+    def _all_back(self) -> float:
+        end = time.monotonic() + TIME_LIMIT
+        while (since := self.speaker.back_since(ACCOUNTS * EACH)) is None:
+            if time.monotonic() > end:
+                raise RuntimeError(f"{self.speaker.missing()}, of {ACCOUNTS * EACH}")
+            time.sleep(0.05)
+        return since
+
+    def _told(self, first: list[int]) -> tuple[int, int, int]:
+        """Return how many messages were to come to all accounts, and of them how many never came, or came again."""
+        said = [serials[begin:] for serials, begin in zip(self.speaker.said, first, strict=True)]
+        counts = [
+            heard[serial]
+            for account, heard in enumerate(self.devices.heard)
+            for room in self.devices.rooms_of(account)
+            for serial in said[room]
+        ]
+        return len(counts), counts.count(0), sum(count > 1 for count in counts)
+
+
+def measure() -> list[Case]:
+    """A process is killed; then the one that has taken its place ends in order."""
+    started: list[LoggedProcess] = []
+    with stopping(started):
+        postgresql = PostgreSQL()
+        try:
+            ground = Ground(started, postgresql)
+            one, other = ground.nodes
+            ground.devices.come(one)
+            ground.devices.settle()
+            cases = [ground.lose("killed", other, one.process.kill)]
+            one.start()
+            started.append(one.process)
+            cases.append(ground.lose("ended in order", one, other.process.stop))
+            ground.speaker.stop()
+            return cases
+        finally:
+            postgresql.stop()
