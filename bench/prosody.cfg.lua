@@ -33,8 +33,7 @@ VirtualHost "@sender_domain@"
 Component "@muc@" "muc"
 	restrict_room_creation = false
 	muc_room_locking = false
-	max_history_messages = @history@
-	default_history_length = @history@
+	muc_room_default_history_length = @history@
 
 -- Rooms of any size: roomservice.py.
 Component "@rooms@"
