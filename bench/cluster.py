@@ -1,6 +1,8 @@
 """Several processes with one set of accounts: how much more they do than one, and the way through another process.
 
-`python -m bench.cluster`: everything in full; `capacity`, `hop`, `failover`: only that. See docs/cluster.md, Sizing.
+`python -m bench.cluster`: all of it, at length, failover included (failover.py); in `make bench` it is shorter. On two
+cores two processes share them with server, database and clients, which no sum of figures takes out; so there are two
+more: what a copy costs each of them in CPU, beside one alone, and what they do with half a core each.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,22 +22,30 @@ from bench.generator import generate, message
 from bench.nodes import BenchNode, PostgreSQL, Shared, pin
 from bench.scale import scaled
 from bench.servers import HERE, PASSWORD, BenchProsody, BenchProxy, CheapServer, stopping
+from bench.tables import Section
 from tests.integration.processes import LoggedProcess
 
-ACCOUNTS = scaled(100, 20)  # with two sessions each, in one room
 WINDOW = 60  # messages to all of them that are under way: no process waits for another
-SATURATED = {"window": WINDOW, "seconds": scaled(10.0, 2.5), "warm_up": scaled(2.0, 0.5)}
 SESSIONS = 10  # of the account whose sessions come by another process
-RATE = 25
-ONE = {"window": 1, "seconds": scaled(5.0, 1.5), "warm_up": 0.5}
-MANY = {"window": 40, "seconds": scaled(5.0, 1.5), "warm_up": 0.5}
-PACED = {"rate": RATE, "seconds": scaled(8.0, 2.0), "warm_up": 0.3}
+RATE = 25  # messages per second, paced
 # Ways, by the names that the report has for them.
-SQLITE, POSTGRESQL, NODE, NODES = "SQLite", "PostgreSQL", "one of a cluster", "two of a cluster"
+SQLITE, POSTGRESQL, NODE, NODES = "alone, SQLite", "alone, PostgreSQL", "one of a cluster", "two of a cluster"
 EARLIER = ", earlier version"
-DIRECT, SOCKET, TLS = "directly at the holder", "by a UNIX socket", "by TLS"
+DIRECT, SOCKET, TLS = "to the holder", "by a UNIX socket", "by TLS"
 
 Plan = dict[str, Any]
+
+
+class Size(NamedTuple):
+    """`accounts`: with two sessions each, in one room. Seconds of each way and load."""
+
+    accounts: int
+    seconds: float
+    halves: bool  # whether two processes are measured with half a core each, too
+
+
+SHORT = Size(20, 3.0, halves=False)
+LONG = Size(100, 12.0, halves=True)
 
 
 class Ways(NamedTuple):
@@ -50,7 +61,8 @@ class Ways(NamedTuple):
 class Ground:
     """Servers of their own for each way; nothing is shared but PostgreSQL."""
 
-    def __init__(self, started: list[LoggedProcess]) -> None:
+    def __init__(self, started: list[LoggedProcess], accounts: int) -> None:
+        self._accounts = accounts
         self.postgresql = PostgreSQL()
         self._started = started
         self.servers: list[LoggedProcess] = []
@@ -66,8 +78,8 @@ class Ground:
             "targets": targets,
             "sender": {"port": server.port, "domain": server.domain, "tls": "starttls"},
             "sender_account": "sender",
-            "accounts": [f"alice{number}" for number in range(ACCOUNTS)],
-            "sessions": 2 * ACCOUNTS,
+            "accounts": [f"alice{number}" for number in range(self._accounts)],
+            "sessions": 2 * self._accounts,
             "password": PASSWORD,
             "room": server.room,
             "message": message(server.room, "groupchat"),
@@ -93,11 +105,11 @@ class Ground:
         return self.way(*(BenchNode(server, shared) for _ in range(number)), server=server)
 
 
-def measure_capacity(earlier: Path | None = None) -> Ways:
+def measure_capacity(size: Size, earlier: Path | None = None) -> Ways:
     """As much as goes: one process with each database, one of a cluster, two. `earlier`: a checkout to compare with."""
     started: list[LoggedProcess] = []
     with stopping(started):
-        ground = Ground(started)
+        ground = Ground(started, size.accounts)
         try:
             plans = {
                 SQLITE: ground.alone(False),
@@ -107,17 +119,14 @@ def measure_capacity(earlier: Path | None = None) -> Ways:
             }
             if earlier is not None:
                 plans |= {name + EARLIER: ground.alone(name != SQLITE, earlier) for name in (SQLITE, POSTGRESQL)}
-            cases = _cases(plans)
-            return Ways(cases, _halves(ground, {name: plans[name] for name in (NODE, NODES)}))
+            cases = _cases(plans, size)
+            return Ways(cases, _halves(ground, plans, size) if size.halves else {})
         finally:
             ground.postgresql.stop()
 
 
-def _halves(ground: Ground, plans: Mapping[str, Plan]) -> dict[str, Case]:
-    """Each process has half a core, and all else another core: one beside a process that burns its half, then two.
-
-    So two cores show what two processes do whose servers, database and clients are elsewhere.
-    """
+def _halves(ground: Ground, plans: Mapping[str, Plan], size: Size) -> dict[str, Case]:
+    """Each process has half a core, and all else another core: one beside a process that burns its half, then two."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         return {}
@@ -128,7 +137,7 @@ def _halves(ground: Ground, plans: Mapping[str, Plan]) -> dict[str, Case]:
         pin(server.pid, others)
     ground.postgresql.pin(others)
     with _burner(theirs) as burner, _pinned(others):
-        return _cases({NODE: {**plans[NODE], "burner": burner}, NODES: plans[NODES]})
+        return _cases({NODE: {**plans[NODE], "burner": burner}, NODES: plans[NODES]}, size)
 
 
 @contextmanager
@@ -154,14 +163,15 @@ def _pinned(cores: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _cases(plans: Mapping[str, Plan]) -> dict[str, Case]:
-    return cases_of(generate("compare", ways=plans, phases={"saturated": SATURATED}), 2 * ACCOUNTS)
+def _cases(plans: Mapping[str, Plan], size: Size) -> dict[str, Case]:
+    phases = {"saturated": {"window": WINDOW, "seconds": size.seconds, "warm_up": size.seconds / 5}}
+    return cases_of(generate("compare", ways=plans, phases=phases), 2 * size.accounts)
 
 
 # The way through another process --------------------------------------------------------------------------------------
 
 
-def measure_hop() -> dict[str, Case]:
+def measure_hop(size: Size) -> dict[str, Case]:
     """One account with sessions at its holder, or by another process; at Prosody."""
     started: list[LoggedProcess] = []
     with stopping(started):
@@ -174,13 +184,21 @@ def measure_hop() -> dict[str, Case]:
                 SOCKET: _through(prosody, 1, near[1], near),
                 TLS: _through(prosody, 2, far[1], far),
             }
-            return cases_of(generate("compare", ways=plans, phases=HOP_PHASES), SESSIONS)
+            return cases_of(generate("compare", ways=plans, phases=_hop_phases(size.seconds)), SESSIONS)
         finally:
             postgresql.stop()
 
 
-HOP_PHASES = {"one": ONE, "saturated": MANY, "paced": PACED}
 Pair = tuple[BenchNode, BenchNode]
+
+
+def _hop_phases(seconds: float) -> dict[str, Plan]:
+    """Latencies are those of the last one."""
+    return {
+        "one": {"window": 1, "seconds": seconds, "warm_up": 0.5},
+        "saturated": {"window": 40, "seconds": seconds, "warm_up": 0.5},
+        "paced": {"rate": RATE, "seconds": seconds, "warm_up": 0.3},
+    }
 
 
 def _pair(prosody: BenchProsody, postgresql: PostgreSQL, started: list[LoggedProcess], *, internal_tls: bool) -> Pair:
@@ -214,26 +232,26 @@ def _through(prosody: BenchProsody, number: int, reached: BenchNode, pair: Pair)
 # By hand --------------------------------------------------------------------------------------------------------------
 
 
+def _report(name: str, earlier: Path | None) -> Section:
+    from bench.report import cluster as report  # which names what is measured here
+
+    size = scaled(LONG, SHORT)
+    if name == "capacity":
+        return report.capacity_section(measure_capacity(size, earlier))
+    if name == "hop":
+        return report.hop_section(measure_hop(size))
+    return report.failover_section(failover.measure())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.cluster", description=__doc__)
-    parser.add_argument("only", nargs="*", choices=["capacity", "hop", "failover"])
+    parser.add_argument("only", nargs="*", help="of capacity, hop, failover")
     parser.add_argument("--earlier", type=Path, help="a checkout of another version of the proxy, for single processes")
     options = parser.parse_args()
-    print(options)
-    if "capacity" in options.only:
-        ways = measure_capacity(options.earlier)
-        for kind in (ways.cases, ways.halves):
-            for name, case in kind.items():
-                phase = case.phases["saturated"]
-                print(f"{name:30} {phase.rate:9.0f}/s", {k: round(v, 2) for k, v in phase.cpu.items()})
-    if "hop" in options.only:
-        for name, case in measure_hop().items():
-            for phase_name, phase in case.phases.items():
-                print(f"{name:30} {phase_name:9} {phase.rate:9.0f}/s", {k: round(v, 2) for k, v in phase.cpu.items()})
-            print(case.latency(0.5), case.latency(0.99))
-    if "failover" in options.only:
-        for found in failover.measure():
-            print(found)
+    for name in options.only or ("capacity", "hop", "failover"):
+        began, load = time.monotonic(), os.getloadavg()[0]
+        print(_report(name, options.earlier).markdown({}), flush=True)
+        print(f"# {name}: {time.monotonic() - began:.0f} seconds; load before it {load:.1f}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from bench import (
     bigroom,
     client_proxy,
+    cluster,
     forking,
     hostile,
     inactive,
@@ -23,6 +24,7 @@ from bench import (
     websocket,
 )
 from bench.report import client_proxy as client_proxy_report
+from bench.report import cluster as cluster_report
 from bench.report import crowds, relaying, resources
 from bench.report import forking as forking_report
 from bench.report import inactive as inactive_report
@@ -110,6 +112,14 @@ def _client_proxy(beside: Beside) -> Section:
         return client_proxy_report.section(*client_proxy.measure(None))
 
 
+def _cluster(_: Beside) -> Section:
+    return cluster_report.capacity_section(cluster.measure_capacity(cluster.SHORT))
+
+
+def _hop(_: Beside) -> Section:
+    return cluster_report.hop_section(cluster.measure_hop(cluster.SHORT))
+
+
 # What says little of speed is not in a quick run.
 NOT_QUICK = ("inactive", "login_times", "hostile")
 
@@ -129,5 +139,7 @@ SECTIONS: dict[str, Callable[[Beside], Section | str]] = {
     "logins": lambda _: logins.run_section(),
     "login_times": lambda _: login_times.run_section(),
     "client_proxy": _client_proxy,
+    "cluster": _cluster,
+    "hop": _hop,
     "hostile": lambda _: hostile.run_section(),
 }
