@@ -120,8 +120,8 @@ def _hop(_: Beside) -> Section:
     return cluster_report.hop_section(cluster.measure_hop(cluster.SHORT))
 
 
-# What says little of speed is not in a quick run.
-NOT_QUICK = ("inactive", "login_times", "hostile")
+# What says little of speed, or needs many processes first, is not in a quick run.
+NOT_QUICK = ("inactive", "login_times", "cluster", "hop", "hostile")
 
 # In the order of the report. Text, where nothing of it is kept as figures yet.
 SECTIONS: dict[str, Callable[[Beside], Section | str]] = {

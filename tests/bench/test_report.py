@@ -2,8 +2,9 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import bigroom, forking, occupancies, storms
+from bench import bigroom, cluster, failover, forking, occupancies, storms
 from bench.generator import Measured
+from bench.report import cluster as cluster_report
 from bench.report import crowds
 from bench.report import forking as forking_report
 from bench.report import occupancies as occupancies_report
@@ -85,3 +86,43 @@ class CrowdsTests(SynchronousTestCase):
         self.assertEqual((doubled["first"], doubled["further"], doubled["forked"]), (2.0, 1.1, 1.0))
         self.assertIn("| 2500 to 5000 | 2.00 | ≤ 1.5, **missed** | 1.10 | ≤ 1.5, met |", section.markdown({}))
         self.assertEqual(crowds.big_rooms_section([half]).results()["doubled"], {})
+
+
+class ClusterTests(SynchronousTestCase):
+    """Several processes."""
+
+    def test_two_beside_one(self) -> None:
+        cases = {
+            cluster.SQLITE: case(40, proxy0=40.0, server=1.0),
+            cluster.NODE: case(40, proxy0=45.0, server=1.0, database=10.0),
+            cluster.NODES: case(40, proxy0=25.0, proxy1=25.0, server=1.0, database=12.0),
+        }
+        halves = {name: cases[name] for name in (cluster.NODE, cluster.NODES)}
+        section = cluster_report.capacity_section(cluster.Ways(cases, halves))
+        found = section.results()
+        self.assertEqual(found["two"]["by CPU"], {cluster_report.TIMES: 1.8})
+        self.assertEqual(found["capacity"]["two of a cluster, half a core each"]["proxies"], 50.0)
+        self.assertNotIn("database", found["capacity"]["alone, SQLite"])
+        self.assertIn("| measured, half a core each | 1.00 | ≥ 1.7, **missed** |", section.markdown({}))
+        without = cluster_report.capacity_section(cluster.Ways(cases, {})).results()
+        self.assertEqual(list(without["two"]), ["measured, together", "by CPU"])
+
+    def test_the_way_through_another_process(self) -> None:
+        cases = {
+            cluster.DIRECT: case(10, holder=30.0, edge=0.0),
+            cluster.SOCKET: case(10, holder=29.0, edge=7.0),
+            cluster.TLS: case(10, holder=37.0, edge=8.0),
+        }
+        section = cluster_report.hop_section(cases)
+        rows = section.results()["hop"]
+        self.assertEqual(rows["one in flight, by a UNIX socket"]["added there"], -1.0)
+        self.assertNotIn("added there", rows["one in flight, to the holder"])
+        self.assertIn("| by TLS | 37.0 | 7.0 | ≤ 6, **missed** | 8.0 |", section.markdown({}))
+        self.assertEqual(section.results()["hop latency"]["by TLS"]["added p99"], 0.0)
+
+    def test_a_process_is_over(self) -> None:
+        found = failover.Case("killed", 1500, 24.0, 30000, 1, 10, 9.0, (5.0, 1.0, 9.0))
+        text = cluster_report.failover_section([found]).markdown({})
+        self.assertIn(
+            "| killed | 1500 | 24.0 | ≤ 25, met | 5.0 | 1.0 | 9.0 | 9.0 | 30000 | 1 | ≤ 0, **missed** |", text
+        )
