@@ -7,7 +7,7 @@ while it gives signs of life: `left` says for how long it may count on that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -36,6 +36,12 @@ _Result = TypeVar("_Result")
 _Answer = TypeVar("_Answer")
 
 
+class _Heard(NamedTuple):
+    """An answer of the database's. `elsewhere`: None if the account is here, or nobody knows it."""
+
+    elsewhere: Elsewhere | None
+
+
 class Holding:
     """What one process holds, from `begin` on: state is open then. Negotiations ask it (`c2s.server.elsewhere`)."""
 
@@ -51,7 +57,7 @@ class Holding:
         self._lost: Callable[[StateError], None]
         self.when_over: Callable[[int], None] = lambda _number: None  # is told of each process that is over
         self.held: dict[str, float] = {}  # until when, at least: a client may be about to bind a resource
-        self._busy: dict[str, list[Deferred[None]]] = {}  # asked for, or being let go; who waits for that
+        self._busy: dict[str, list[Deferred[_Heard | None]]] = {}  # asked for, or being let go; who waits for that
         self._questions = 0  # to the database, for accounts
         self._ended = False
         self._looks = Timer(clock)
@@ -103,18 +109,25 @@ class Holding:
 
         Raises `HolderUnknown`. For somebody who is not logged in yet: nothing is taken for a name that is made up.
         """
-        return await self._ask(bare, lambda: self._leases.find(bare))
+        return await self._ask(bare, lambda: self._leases.find(bare), shares=True)
 
     async def claim(self, bare: str) -> Elsewhere | None:
         """Return which other process has an account. None: it is here from now on. Raises `HolderUnknown`."""
-        return await self._ask(bare, lambda: self._leases.claim(bare))
+        return await self._ask(bare, lambda: self._leases.claim(bare), shares=False)
 
-    async def _ask(self, bare: str, question: Callable[[], HeldBy | Adopted | None]) -> Elsewhere | None:
-        """One question for an account at a time, and none while it is being let go."""
+    async def _ask(
+        self, bare: str, question: Callable[[], HeldBy | Adopted | None], *, shares: bool
+    ) -> Elsewhere | None:
+        """One question for an account at a time, and none while it is being let go.
+
+        `shares`: the answer to the one that is under way will do: strangers may ask for the same one by the thousand.
+        """
         while bare in self._busy:
-            over = Deferred[None]()
+            over = Deferred[_Heard | None]()
             self._busy[bare].append(over)
-            await over
+            heard = await over
+            if shares and heard is not None and bare not in self.held:
+                return heard.elsewhere
         if bare in self.held:
             self._stay(bare)
             return None
@@ -125,20 +138,21 @@ class Holding:
         return await self._for_who_waits(Deferred.fromCoroutine(self._answered(bare, question)))
 
     async def _answered(self, bare: str, question: Callable[[], HeldBy | Adopted | None]) -> Elsewhere | None:
+        heard: _Heard | Failure | None = None
         try:
             found = await self._in_thread(question)
+            if isinstance(found, Adopted):
+                self._adopt(found, tallies.CLAIMED)
+            heard = _Heard(_elsewhere(found))
         except StateError as error:
             self._failed(error)
-            raise HolderUnknown(str(error)) from error
-        else:
-            if isinstance(found, HeldBy):
-                return Elsewhere(found.holder.number, found.epoch, found.holder.address, found.holder.name)
-            if found is not None:
-                self._adopt(found, tallies.CLAIMED)
-            return None
+            unknown = HolderUnknown(str(error))
+            heard = Failure(unknown)
+            raise unknown from error
         finally:
             self._questions -= 1
-            self._free(bare)
+            self._free(bare, heard)
+        return heard.elsewhere
 
     def _for_who_waits(self, answered: Deferred[_Result]) -> Deferred[_Result]:
         """Return what ends with `answered`, and does not end it if it is cancelled.
@@ -155,9 +169,10 @@ class Holding:
         answered.addCallbacks(waiting.callback, failed)
         return waiting
 
-    def _free(self, bare: str) -> None:
+    def _free(self, bare: str, heard: _Heard | Failure | None = None) -> None:
+        """Have those go on who wait. `heard`: what was asked, if that is it."""
         for over in self._busy.pop(bare):
-            over.callback(None)
+            over.callback(heard)
 
     # Nobody's accounts -----------------------------------------------------------------------------------------
 
@@ -272,6 +287,12 @@ class Holding:
 def _count(answer: _Answer) -> _Answer:
     tallies.QUESTIONS.count("failure" if isinstance(answer, Failure) else tallies.SUCCESS)
     return answer
+
+
+def _elsewhere(found: HeldBy | Adopted | None) -> Elsewhere | None:
+    if not isinstance(found, HeldBy):
+        return None
+    return Elsewhere(found.holder.number, found.epoch, found.holder.address, found.holder.name)
 
 
 def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:

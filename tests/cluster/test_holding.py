@@ -199,17 +199,53 @@ class AskedTests(HoldingTestCase):
         self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (None, None))
         self.assertEqual((self.threads, self.journalled), ([], [("adopt", BARE)]))
 
-    def test_the_second_asks_again_if_it_is_elsewhere(self) -> None:
-        """It may have come free meanwhile."""
+    def test_many_ask_for_the_same(self) -> None:
+        """Strangers: it is one question, whatever the answer."""
+        for elsewhere in (True, False):
+            if elsewhere:
+                self.leases.elsewhere.add(BARE)
+            else:
+                self.leases.elsewhere.clear()
+            self.threads = []
+            asked = [self.ask(BARE) for _ in range(5000)]
+            self.work()
+            self.assertEqual(self.threads, [])
+            self.assertEqual({self.successResultOf(one) for one in asked}, {THERE if elsewhere else None})
+        self.assertEqual(self.leases.asked, [("find", BARE)] * 2)
+
+    def test_who_has_logged_in_asks_once_more(self) -> None:
+        """It is to be held here, which the one before did not ask for; it may have come free meanwhile, too."""
         self.leases.elsewhere.add(BARE)
         self.threads = []
-        first, second = self.ask(BARE), self.ask(BARE)
+        first, second, third = self.ask(BARE), self.ask(BARE, claim=True), self.ask(BARE)
         self.work()
+        self.assertEqual((self.successResultOf(first), self.successResultOf(third)), (THERE, THERE))
         self.assertEqual(len(self.threads), 1)
         self.leases.elsewhere.clear()
-        self.leases.known.add(BARE)
         self.work()
-        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (THERE, None))
+        self.assertIsNone(self.successResultOf(second))
+        self.assertIn(BARE, self.holding)
+
+    def test_no_answer_to_many(self) -> None:
+        """Each hears that there is none, and the database is not asked for as many."""
+        self.leases.fault = StateError("out of reach")
+        self.threads = []
+        asked = [self.ask(BARE, claim=claim) for claim in (False, True, False)]
+        self.work()
+        for one in asked:
+            self.assertEqual(str(self.failureResultOf(one, HolderUnknown).value), "out of reach")
+        self.assertEqual(self.threads, [])
+
+    def test_many_ask_while_it_is_let_go(self) -> None:
+        self.ask(BARE, claim=True)
+        self.holding.let_go(BARE, to_others=False)
+        self.leases.asked.clear()
+        asked = [self.ask(BARE) for _ in range(1000)]
+        self.threads = []
+        self.on_disk[-1].callback(None)
+        self.work()
+        self.assertEqual({self.successResultOf(one) for one in asked}, {None})
+        self.assertEqual(self.leases.asked, [("find", BARE)])
 
     def test_the_database_does_not_answer(self) -> None:
         self.leases.fault = StateError("out of reach")
