@@ -243,11 +243,12 @@ class HolderPipe:
             name=self._name,
             address=stream.peer.address,
         )
-        # Within an element an error would be part of it; and a message of a WebSocket is sent whole, or not at all.
-        whole = self._last.endswith(b">") and not stream.bottom.standalone
-        self._leave(stream_error("reset", "connect again") if whole or not self._last else b"")
+        # Within an element an error would be part of it, but on a WebSocket that is sent whole, or not at all.
+        whole = not self._last or self._last.endswith(b">") or stream.bottom.standalone
+        self._leave(stream_error("reset", "connect again") if whole else b"")
 
     def _leave(self, last: bytes) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
+            stream.bottom.drop_unfinished()
             stream.release(last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from minimixproxy.c2s.transport import client_stream
 from minimixproxy.sasl.channel_binding import UNBOUND, Binding
@@ -13,6 +14,7 @@ from tests.c2s.helpers import BIND, BOUND, HEADER, PLAIN_FEATURES, SERVER_HEADER
 from tests.c2s.server.exchanges.test_local_scram import ACCOUNT, Server, data_of, keys
 from tests.c2s.server.test_dialogue import challenge
 from tests.c2s.server.test_fast import NONE, proof, wanted
+from tests.c2s.server.test_negotiation import errors
 from tests.c2s.server.test_offers import features
 from tests.c2s.server.test_sasl2 import DEVICE, ENABLE, authenticate, bind
 from tests.c2s.websocket.lab import WebSocketLab
@@ -151,10 +153,27 @@ class WebSocketTest(PipeCase):
         self.session_by_sasl2()
 
     def test_holder_gone(self) -> None:
-        self.session()
-        self.pair.joints[0].cut()
-        self.flushed()
-        self.assertTrue(self.client.wire.closing)
+        """The client is told, and an element that is not whole is left out."""
+        for half in (b"", b"<message><body>half</body>"):
+            self.client = self.pair.edge.client()
+            self.session()
+            self.pair.joints[-1].edge.dataReceived(half)
+            self.pair.joints[-1].cut()
+            self.assertEqual(errors(self.flushed()), [b"reset"])
+            self.assertTrue(self.client.wire.closing)
+
+    def test_the_end_within_an_element(self) -> None:
+        """Whatever ends the stream here: it is no fault of ours that is logged."""
+        ends: tuple[tuple[bytes, Callable[[], bytes | None]], ...] = (
+            (b"system-shutdown", self.pair.edge.clients.dismiss),
+            (b"not-well-formed", lambda: self.client.send(b"<a></b>")),
+        )
+        for condition, end in ends:
+            self.client = self.pair.edge.client()
+            self.session()
+            self.pair.joints[-1].edge.dataReceived(b"<message><body>half</body>")
+            self.assertEqual(errors((end() or b"") + self.flushed()), [condition])
+        self.assertFalse(self.told("no XML"))
 
     def test_refused(self) -> None:
         self.pair.held.clear()

@@ -83,6 +83,10 @@ class WebSocketConnection(CountedConnection):
         """A new XML stream begins."""
         self.upper.restart()
 
+    def drop_unfinished(self) -> None:
+        """An element that was not written to its end is left out: none of it has been sent."""
+        self.upper.drop_unfinished()
+
 
 def _who_connected(transport: Any) -> Any:
     """Return the address of who stands at the other end, whomever it says it forwards (`haproxy:`)."""

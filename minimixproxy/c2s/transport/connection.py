@@ -144,6 +144,9 @@ class SecurableConnection(BaseProtocol):
     def restarted(self) -> None:
         """A new XML stream begins: nothing to this kind of connection."""
 
+    def drop_unfinished(self) -> None:
+        """An element was not written to its end, and will not be: nothing to this kind, which has sent what was."""
+
     def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
         """From here on every byte in both directions goes through TLS; `upper.transport` is the TLS layer."""
         self.__dict__.pop("dataReceived", None)

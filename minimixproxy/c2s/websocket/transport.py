@@ -277,6 +277,10 @@ class WebSocketTransport:
         self._incoming.restart()
         self._outgoing.restart()
 
+    def drop_unfinished(self) -> None:
+        """Leave out an element that was not written to its end."""
+        self._outgoing.drop_unfinished()
+
     def loseConnection(self) -> None:
         """Say goodbye, and close when the client has agreed, or `CLOSE_TIMEOUT` is over."""
         if self._closing:

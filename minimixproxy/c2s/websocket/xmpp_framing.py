@@ -172,6 +172,11 @@ class Outgoing:
         self._header_due = True
         self._declares = False  # the stream's header declares prefixes that an element may use
 
+    def drop_unfinished(self) -> None:
+        """An element that is not whole is left out: the next one stands by itself, as each message does."""
+        if not (self._header_due or self._framer.is_between_stanzas):
+            self.restart()
+
     def messages(self, data: bytes) -> list[bytes]:
         """Return the messages that these bytes complete; `KEEPALIVE` among them stands for white space.
 

@@ -186,6 +186,16 @@ class OutgoingTests(unittest.SynchronousTestCase):
         element = parse_element(message, {"": "urn:nothing"})
         self.assertEqual(next(element.elements()).uri, "urn:p")
 
+    def test_what_is_not_whole_is_left_out(self) -> None:
+        error = b"<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+        for before in (b"", HEADER, HEADER + b"<message/>", HEADER + b"<message><body>half</body>"):
+            outgoing = Outgoing()
+            outgoing.messages(before)
+            outgoing.drop_unfinished()
+            told, closed = outgoing.messages(error)
+            self.assertTrue(told.startswith(b"<stream:error "))
+            self.assertEqual(closed, CLOSE)
+
     def test_another_stream(self) -> None:
         outgoing = Outgoing()
         outgoing.messages(HEADER)
