@@ -134,6 +134,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MAX_HEADERS": 50,
         "MAX_REQUESTS": 1000,
     },
+    "operator.web.cluster_view": {"MOST_SHOWN": 50},
     "operator.web.metrics": {"FRESH": 1},
     "operator.web.totals": {"AT_ONCE": 5000},
     "operator.web.reactor_lag": {"INTERVAL": 1},

@@ -65,7 +65,8 @@ class ClusterTests(ClusterCase):
         (one,) = await self.nodes(1)
         other = self.node()
         await self.start(other)
-        await one.process.says(rf"node-1 at {other.directory}/internal.sock has come into the cluster", LONG)
+        seen = rf"node-1 at {other.directory}/internal.sock (has come into|is in) the cluster"  # when it looks
+        await one.process.says(seen, LONG)
         await other.process.says(r"node-0 at .* is in the cluster already", LONG)
         self.assertIn("2 processes, ", (await run(one, "status")).stdout)
         await deferToThread(other.stop)

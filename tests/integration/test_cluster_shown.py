@@ -19,7 +19,7 @@ class ShownTests(ClusterCase):
     async def two(self) -> Sequence[Node]:
         """Two nodes that have seen each other."""
         one, other = await self.nodes(web=True)
-        await one.process.says("node-1 at .* has come into the cluster", LONG)
+        await one.process.says("node-1 at .* (has come into|is in) the cluster", LONG)  # as it looks before or after
         await other.process.says("node-0 at .* is in the cluster already", LONG)
         return one, other
 
@@ -38,6 +38,14 @@ class ShownTests(ClusterCase):
         self.assertEqual((holder["cluster_account_changes_total", "claimed"], holder["cluster_open_pipes",]), (1, 0))
         self.assertEqual((edge["cluster_open_pipes",], edge["cluster_pipes_total", "success"]), (1, 1))
         self.assertEqual(holder["cluster_handovers_total", "success"], 1)
+
+    async def test_page(self) -> None:
+        one, other = await self.two()
+        for node in (one, other):
+            code, text = await web.page(node, "/")
+            self.assertEqual(code, 200)
+            for told in ("node-0", "node-1", f"{one.directory}/internal.sock", f"{other.directory}/internal.sock"):
+                self.assertIn(f"<bdi>{told}</bdi>", text)
 
     async def test_a_process_ends(self) -> None:
         """The other one takes what it had, and sees that it is alone."""

@@ -11,6 +11,7 @@ from twisted.web.template import Tag, tags
 from minimixproxy.logs.faults import Line
 from minimixproxy.operator.explanation import stamp
 from minimixproxy.operator.status_table import duration, size
+from minimixproxy.operator.web.cluster_view import processes
 from minimixproxy.operator.web.graphs import graph
 from minimixproxy.operator.web.layout import (
     Node,
@@ -39,6 +40,7 @@ def overview(whole: Told, trouble: Sequence[Told], lines: Sequence[Line], graphs
     return [
         health(whole),
         _proxy(whole),
+        processes(whole["cluster"]),
         tags.h2("The last hour"),
         graphs,
         tags.h2("Accounts in trouble"),

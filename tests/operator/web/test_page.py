@@ -21,13 +21,14 @@ from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.operator.reported import Trouble
 from minimixproxy.operator.status_report import StatusReport
 from minimixproxy.operator.web import pages
+from minimixproxy.operator.web.cluster_view import MOST_SHOWN
 from minimixproxy.operator.web.graphs import HEIGHT, graph
 from minimixproxy.operator.web.pages import PER_PAGE, Sources, resources
 from minimixproxy.operator.web.reactor_lag import ReactorLag
 from minimixproxy.operator.web.samples import INTERVAL, KEPT, Sample, Samples
 from tests.minimix.fakes import BARE, FakeSession
 from tests.minimix.owned import FakeRoom
-from tests.operator.test_status import FakeAccount, FakeStream, ReportCase
+from tests.operator.test_status import CLUSTER, FakeAccount, FakeStream, ReportCase
 from tests.operator.web.pages import Answer, SiteCase
 
 VOID = frozenset({"meta", "link", "input", "br", "img"})
@@ -108,6 +109,33 @@ class PagesTests(PageCase):
             self.assertIn(told, page.text)
         self.assertNotIn("bob@a.test", page.text, "not in trouble")
         self.assertIn({"href": "/accounts?state=interrupted"}, page.all("a"))
+
+    def test_alone(self) -> None:
+        self.assertNotIn("Cluster", self.page("/").text)
+
+    def test_cluster(self) -> None:
+        """Of each process what status says; how long a row is good only its own process knows."""
+        other = {"name": "node-b", "address": "b:5270", "number": 8, "accounts": 41, "draining": True}
+        self.cluster = {**CLUSTER, "others": [other], "all_accounts": 83, "pipes": 4}
+        body, page = self.get("/").body.decode(), self.page("/")
+        cells = re.findall(r"<td[^>]*>(?:<bdi>)?([^<]*)", body)
+        for row in (
+            ["10.0.0.1:5270", "7", "42", "yes"],
+            ["b:5270", "8", "41", "no, it is drained"],
+        ):
+            self.assertIn(row, [cells[at : at + 4] for at in range(len(cells))])
+        for told in (
+            "node-a",
+            "node-b",
+            "is good for 14 s. Together they have about 83 accounts. ",
+            "from here to the others: 4.",
+        ):
+            self.assertIn(told, page.text)
+        self.cluster = {**CLUSTER, "free": 7, "left_by": ["node-c", "node-d"], "seen": False, "all_accounts": 49}
+        page = self.page("/")
+        told = "There are about 49 accounts, of these 7 that no process has yet, left by node-c, node-d. "
+        self.assertIn(told, page.text)
+        self.assertIn("does not tell how the cluster stands", page.text)
 
     def test_something_is_wrong(self) -> None:
         self.troubles.append(Trouble("x", "the configuration was not reloaded"))
@@ -238,6 +266,8 @@ class HostileNames(PageCase):
             self.accounts.append((account, stream))
             for where in (room.room, f"other{hostile}@muc"):
                 self.endings.note(account.bare, where, Ending(Why.REFUSED, hostile, hostile, hostile), 1.0)
+            other = {"name": hostile, "address": hostile, "number": 1, "accounts": 1, "draining": True}
+            self.cluster = {**CLUSTER, "name": hostile, "others": [other], "left_by": [hostile]}
             queries = [("/", {}), ("/accounts", {}), ("/accounts", {"account": account.bare, "room": room.room})]
             queries += [("/account", {"jid": account.bare, "room": room.room}), ("/room", {"jid": room.room})]
             for path, query in queries:
@@ -276,6 +306,13 @@ class HostileNames(PageCase):
 
 class Many(PageCase):
     """A page has few rows, whatever there is."""
+
+    def test_processes(self) -> None:
+        other = {"name": "node-b", "address": "b:5270", "number": 8, "accounts": 41, "draining": True}
+        self.cluster = {**CLUSTER, "others": [other] * (MOST_SHOWN + 3)}
+        page = self.page("/")
+        self.assertEqual(page.text.count("node-b"), MOST_SHOWN - 1)
+        self.assertIn("And 4 more.", page.text)
 
     def test_accounts(self) -> None:
         for number in range(3 * PER_PAGE + 1):
