@@ -64,7 +64,7 @@ class Holding:
         self._sweeps = Timer(clock)
         self._watch = Timer(clock)
         self._thorough_at = 0.0
-        self.view = View()
+        self.view = View(clock)
         self.handing_on = HandingOn(self, accounts, clock)
         self._trouble = ""
 

@@ -8,6 +8,7 @@ from typing import Final
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.lease import LEASE
 from minimixproxy.storage.leases import Holder, Survey
+from minimixproxy.timing.clock import Clock
 
 MOST_TOLD: Final = 20  # names in a status report
 
@@ -17,7 +18,9 @@ class View:
 
     log = Logger()
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen_at: float | None = None
         self.live: Sequence[Holder] = ()  # processes, this one among them
         self.free = 0  # accounts that no process has; see `storage.leases.MOST_ORPHANS`
         self.left_by: Sequence[str] = ()  # names of processes that have ended, whose accounts are not all taken yet
@@ -25,6 +28,7 @@ class View:
     def seen(self, survey: Survey, own: int) -> Sequence[int]:
         """Take what a look has shown; return the numbers of processes that are over. `own`: this process's."""
         before, self.live = self.live, survey.live
+        self._seen_at = self._clock.seconds()
         self.free, self.left_by = len(survey.orphans), list(dict.fromkeys(survey.left_by))[:MOST_TOLD]
         for holder in survey.buried:
             self.log.warn(
@@ -58,6 +62,11 @@ class View:
                 address=come.address,
                 number=come.number,
             )
+
+    @property
+    def age(self) -> float | None:
+        """How many seconds ago the last look was, None if there was none."""
+        return None if self._seen_at is None else self._clock.seconds() - self._seen_at
 
     def accounts(self, own: int, held: int) -> int:
         """Return how many accounts there are in the cluster, about: the others say now and then how many they have.

@@ -8,6 +8,8 @@ from typing import Any
 from minimixproxy.logs.logger import printable
 
 FEW = 20  # accounts that are shown one by one without --all
+#: Seconds: processes of a cluster look at the others each second, unless many accounts are to be taken.
+LATELY = 5.0
 
 _ROOM = ("ROOM", "NICK", "STATE", "DEVICES", "MESSAGES", "BOOKMARKED")
 _DOMAIN = ("CLIENT_PROXY", "CONNECTED", "RESOURCES", "OPEN REQUESTS", "TARGETS")
@@ -77,7 +79,16 @@ def _all_of_them(cluster: Mapping[str, Any]) -> str:
     others = len(cluster["others"])
     told = f"{others + 1} process{'es' if others else ''}, {cluster['all_accounts']} accounts"
     told += f", of these {cluster['free']} that no process has yet" if cluster["free"] else ""
-    return told + (f", left by {_listed(cluster['left_by'])}" if cluster["left_by"] else "")
+    told += f", left by {_listed(cluster['left_by'])}" if cluster["left_by"] else ""
+    return told + last_seen(cluster)
+
+
+def last_seen(cluster: Mapping[str, Any]) -> str:
+    """Return how old what is told of a cluster is, "" if it is as new as can be."""
+    age = cluster["seen_ago"]
+    if age is None:
+        return ", as the others have not been seen yet"
+    return f", as it was {age:.0f} s ago" if age > LATELY else ""
 
 
 def _process(other: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,7 +16,8 @@ C = Holder(9, "node-c", "c:5270", 0)
 
 class ViewCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.view = View()
+        self.clock = Clock()
+        self.view = View(self.clock)
 
     def look(
         self, *live: Holder, buried: Sequence[Holder] = (), orphans: Sequence[str] = (), left_by: Sequence[str] = ()
@@ -71,6 +73,15 @@ class LoggedTests(ViewCase):
 
 
 class NumbersTests(ViewCase):
+    def test_how_old_it_is(self) -> None:
+        self.clock.advance(100)
+        self.assertIsNone(self.view.age)
+        self.look(B)
+        self.clock.advance(2.5)
+        self.assertEqual(self.view.age, 2.5)
+        self.look(B)
+        self.assertEqual(self.view.age, 0)
+
     def test_nothing_yet(self) -> None:
         self.assertEqual((self.view.live, self.view.free, self.view.accounts(OWN.number, 4)), ((), 0, 4))
 

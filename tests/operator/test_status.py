@@ -46,6 +46,7 @@ CLUSTER: dict[str, Any] = {
     "pipes": 0,
     "left": 13.6,
     "seen": True,
+    "seen_ago": 0.6,
     "others": [],
     "all_accounts": 42,
     "free": 0,
@@ -526,6 +527,9 @@ class TableTests(ReportCase):
             "          1 process, 51 accounts, of these 9 that no process has yet, left by node-b, node-c\n",
             status_table.text(self.report()),
         )
+        for age, told in ((4.9, ""), (34.4, ", as it was 34 s ago"), (None, ", as the others have not been seen yet")):
+            self.cluster = {**CLUSTER, "seen_ago": age}
+            self.assertIn(f"          1 process, 42 accounts{told}\n", status_table.text(self.report()))
         self.cluster = None
         self.assertNotIn("cluster", status_table.text(self.report()))
 

@@ -34,6 +34,7 @@ class SchemaTests(ReportCase):
             report = json.loads(json.dumps(self.report(**request)))
             self.assertEqual(list(faults(report)), [])
         self.journal = None
+        self.cluster = {**CLUSTER, "seen_ago": None}
         self.assertEqual(list(faults(json.loads(json.dumps(self.report())))), [])
 
     def test_each_table_is_of_use(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from twisted.web.template import tags
 
+from minimixproxy.operator.status_table import last_seen
 from minimixproxy.operator.web.layout import Node, name, state, table
 
 MOST_SHOWN: Final = 50  # processes; `minimixproxy status` has all
@@ -48,4 +49,4 @@ def _together(cluster: Mapping[str, Any]) -> Node:
         told = [f"There are about {cluster['all_accounts']} accounts, of these ", free]
     for number, left_by in enumerate(cluster["left_by"]):
         told += [", " if number else ", left by ", name(left_by)]
-    return [*told, f". Clients that are piped from here to the others: {cluster['pipes']}."]
+    return [*told, last_seen(cluster), f". Clients that are piped from here to the others: {cluster['pipes']}."]

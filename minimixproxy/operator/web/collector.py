@@ -120,6 +120,8 @@ def _of_cluster(cluster: Mapping[str, Any] | None) -> Iterator[Metric]:
         drained[name] = max(drained[name], process["draining"])
     names, namesakes = sorted(called), sum(number for number in called.values() if number > 1)
     yield _gauge("cluster_seen", "1 if the database told, when asked last, how the cluster stands.", cluster["seen"])
+    if cluster["seen_ago"] is not None:
+        yield _gauge("cluster_look_age_seconds", "How long ago the last look at the cluster was.", cluster["seen_ago"])
     yield _gauge("cluster_processes", "Processes of the cluster that live, this one included.", called.total())
     yield _gauge("cluster_namesakes", "Those of them that are called as another one is.", namesakes)
     yield _gauges("cluster_accounts", "Accounts that each of them holds.", "name", accounts, names)

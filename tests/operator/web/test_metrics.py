@@ -170,6 +170,7 @@ class NumbersTests(MetricsCase):
         self.cluster = {**CLUSTER, "others": others, "free": 7, "pipes": 3}
         for name, labels, value in (
             ("seen", {}, 1),
+            ("look_age_seconds", {}, 0.6),
             ("processes", {}, 4),
             ("namesakes", {}, 2),
             ("accounts", {"name": "node-a"}, 42),
@@ -183,7 +184,8 @@ class NumbersTests(MetricsCase):
             ("open_pipes", {}, 3),
         ):
             self.assertEqual(self.value(f"cluster_{name}", **labels), value, (name, labels))
-        self.cluster = {**CLUSTER, "draining": True, "seen": False}
+        self.cluster = {**CLUSTER, "draining": True, "seen": False, "seen_ago": None}
+        self.assertNotIn("minimixproxy_cluster_look_age_seconds", {family.name for family in self.families()})
         self.assertEqual(self.value("cluster_drained", name="node-a"), 1)
         self.assertEqual((self.value("cluster_seen"), self.value("cluster_namesakes")), (0, 0))
 

@@ -131,10 +131,20 @@ class PagesTests(PageCase):
             "from here to the others: 4.",
         ):
             self.assertIn(told, page.text)
-        self.cluster = {**CLUSTER, "free": 7, "left_by": ["node-c", "node-d"], "seen": False, "all_accounts": 49}
+        self.cluster = {
+            **CLUSTER,
+            "free": 7,
+            "left_by": ["node-c", "node-d"],
+            "seen": False,
+            "seen_ago": 30.2,
+            "all_accounts": 49,
+        }
         page = self.page("/")
-        told = "There are about 49 accounts, of these 7 that no process has yet, left by node-c, node-d. "
-        self.assertIn(told, page.text)
+        for told in (
+            "There are about 49 accounts, of these 7 that no process has yet, left by node-c, node-d",
+            ", as it was 30 s ago. ",
+        ):
+            self.assertIn(told, page.text)
         self.assertIn("does not tell how the cluster stands", page.text)
 
     def test_something_is_wrong(self) -> None:
