@@ -104,10 +104,10 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     _look_around(Path(options["config"]), settings, reactor)
     tree = MultiService()
     tree.addService(LogFloodService(reactor))  # it stops last
-    domains = clientproxy.ClientProxies(settings, reactor)
     has_directory = _take_directory(settings, _owner(options))
     manager = ServiceManager()
     minimix = _minimix(settings, manager, reactor) if settings.serves_clients else None
+    domains = _domains(settings, minimix, reactor)
     # `reloads` is made below: it tells systemd, which is told of the report, which tells of reloads
     report = StatusReport(reactor, os.getpid, _reported(options, minimix, domains, lambda: reloads.troubles()))
     notifying = _notifying(manager, minimix, report, reactor)
@@ -118,12 +118,23 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     tree.addService(notifying)
     if minimix is not None:
         minimix.service.setServiceParent(tree)
-    tree.addService(domains)
+    domains.setServiceParent(tree if minimix is None or minimix.cluster is None else minimix.service)
     if settings.web is not None:
         tree.addService(_web(settings.web, minimix, domains, report, reactor))
     tree.addService(reloads)  # it stops first
     _settle()
     return tree
+
+
+def _domains(settings: config.Settings, minimix: _Minimix | None, reactor: Any) -> clientproxy.ClientProxies:
+    """Return the domains of client_proxy: of a cluster, each is connected by one process."""
+
+    def of_cluster(cluster: ClusterPart, section: config.ClientProxy) -> clientproxy.Served:
+        return cluster.duty(section.domain, partial(clientproxy.ClientProxyService, section, reactor))
+
+    if minimix is None or minimix.cluster is None:
+        return clientproxy.ClientProxies(settings, lambda section: clientproxy.ClientProxyService(section, reactor))
+    return clientproxy.ClientProxies(settings, partial(of_cluster, minimix.cluster))
 
 
 @cache

@@ -37,6 +37,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "cluster.departures": {"MOVED": 2, "LOOKED_AT": 200, "DRAINED": 50, "LOOKED_AT_DRAINED": 2000},
     "cluster.edge_pipe": {"PATIENCE": 10, "MAX_HELD": 128 * 1024},
     "cluster.internal_port": {"HEADER_TIME": 10, "MAX_NEW": 1000},
+    "cluster.component_duty": {"LOOK": 1, "OUT_OF_REACH": 30, "ABSTINENCE": 10},
     "cluster.restart_watch": {"LONGEST": 16384},
     "cluster.view": {"MOST_TOLD": 20},
     "c2s.session.acknowledgements": {"EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},

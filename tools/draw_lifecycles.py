@@ -45,6 +45,7 @@ class Lifecycle(NamedTuple):
 LIFECYCLES = [
     Lifecycle("Account stream", "accountstream.lifecycle"),
     Lifecycle("Occupancy of a room", "minimix.occupancy.lifecycle"),
+    Lifecycle("Domain of client_proxy, in a cluster", "cluster.component_duty"),
     Lifecycle("Negotiation with a client", "c2s.server.negotiation", "TRANSITIONS", "OTHERWISE"),
 ]
 

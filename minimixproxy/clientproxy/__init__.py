@@ -6,10 +6,10 @@ pure: stanzas in, bytes out, the clock handed in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import maybeDeferred
@@ -26,21 +26,27 @@ from minimixproxy.wire.framing import MAX_DEPTH, FramingLimits
 class ClientProxyService(ComponentStream):
     """One [[client_proxy]] section at work."""
 
-    def __init__(self, settings: ClientProxy, reactor: Any) -> None:
+    def __init__(self, settings: ClientProxy, reactor: Any, may_act: Callable[[], bool] | None = None) -> None:
+        """`may_act` tells whether the domain is still this process's; None: it is nobody else's."""
         random = Random()
         endpoints = [clientFromString(reactor, description) for description in settings.server]
         limits = FramingLimits(settings.stanza_size, MAX_DEPTH, skips=True)
         super().__init__(settings.domain, settings.secret, endpoints, reactor, random, limits)
         self.setName(f"client proxy {settings.domain}")  # type: ignore[no-untyped-call]
         self.proxy = Proxy(settings, reactor.seconds, self.send, random)
+        if may_act is not None:
+            self.act_while(may_act)
+            self.proxy.share()
         self.unusable = self.proxy.domain.unusable
         for handler in (
             StanzaHandler("iq", self.proxy.iqs.receive),
-            StanzaHandler("message", self.proxy.messages.receive),
+            StanzaHandler("message", self.proxy.receive_message),
             StanzaHandler("presence", self.proxy.presences.receive),
             Clockwork(self.proxy, reactor),
         ):
             handler.setHandlerParent(self)
+
+    standing_by = False
 
     @property
     def dropped(self) -> int:
@@ -56,6 +62,8 @@ class ClientProxyService(ComponentStream):
             "resources": len(domain.targets.resources()),
             "requests": len(domain.requests),
             "targets": {target: state.value for target, state in domain.targets.subscriptions.items()},
+            "holder": None,
+            "standing_by": False,
         }
 
     def stopService(self) -> Any:
@@ -63,15 +71,33 @@ class ClientProxyService(ComponentStream):
         return super().stopService()
 
 
+class Served(Protocol):
+    """The service of one domain: a `ClientProxyService`, or what has one while the domain is this process's."""
+
+    domain: str
+
+    @property
+    def connected(self) -> bool: ...
+
+    @property
+    def standing_by(self) -> bool: ...
+
+    @property
+    def dropped(self) -> int: ...
+
+    def status(self) -> Mapping[str, object]: ...
+
+
 class ClientProxies(MultiService):
     """All proxied domains (`reloading.Part`); iterating yields the services that run."""
 
     log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    def __init__(self, settings: Settings, make: Callable[[ClientProxy], Served]) -> None:
+        """`make` returns the service of a domain."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._settings = settings
-        self._reactor = reactor
+        self._make = make
         self._wanted: dict[str, ClientProxy] = {}
         for section in settings.client_proxy:
             self._wanted[section.domain] = section
@@ -81,15 +107,15 @@ class ClientProxies(MultiService):
         """Serve a domain, unless it is not wanted any more, or is served."""
         section = self._wanted.get(domain)
         if section is not None and all(service.domain != domain for service in self._served()):
-            self.addService(ClientProxyService(section, self._reactor))  # type: ignore[no-untyped-call]
+            self.addService(self._make(section))  # type: ignore[no-untyped-call]
 
     def _ended(self, domain: str, _result: object) -> None:
         self._begin(domain)
 
-    def _served(self) -> list[ClientProxyService]:
+    def _served(self) -> list[Served]:
         return list(super().__iter__())  # type: ignore[no-untyped-call]
 
-    def __iter__(self) -> Iterator[ClientProxyService]:
+    def __iter__(self) -> Iterator[Served]:
         return iter(self._served())
 
     def __len__(self) -> int:

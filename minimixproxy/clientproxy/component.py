@@ -38,6 +38,8 @@ HANDSHAKE_TIMEOUT = 30.0  # seconds
 SLOW_RETRY = 300.0  # seconds, when a server refuses us again and again: it will not change its mind soon
 FIRST_RETRY = 15.0  # seconds, the first time: an operator may be mending the secret just now
 STOP_TIMEOUT = 2.0  # seconds that stopping waits for the server to close
+LONGEST_RETRY = 60.0  # seconds, when a server is away
+LONGEST_SHARED_RETRY = 5.0  # seconds, when other processes may act for the component, too
 MAX_BACKLOG = 64 * 1024 * 1024  # bytes waiting for a server that does not read
 
 # Stream error -> what it says, and whether it is any use to come back soon: another connection may be about to end.
@@ -91,7 +93,9 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self.domain = domain
         self._endpoints = endpoints
         self._clock: Any = reactor
-        self._backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=random.random)
+        self._random = random
+        self._may_act: Callable[[], bool] = _always
+        self._backoff = self._waits(LONGEST_RETRY)
         self._slow = backoffPolicy(
             FIRST_RETRY, SLOW_RETRY, factor=2.0, jitter=lambda: 0.2 * random.random() * FIRST_RETRY
         )
@@ -110,6 +114,17 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._paused = False
         self._backlog = 0
 
+    def _waits(self, longest: float) -> Callable[[int], float]:
+        return backoffPolicy(initialDelay=1.0, maxDelay=longest, factor=2.0, jitter=self._random.random)
+
+    def act_while(self, may_act: Callable[[], bool]) -> None:
+        """Have the component be other processes', too: this one acts only while `may_act` says so.
+
+        While one that hangs is still connected, the server may refuse us; so it is asked again sooner.
+        """
+        self._may_act = may_act
+        self._backoff = self._waits(LONGEST_SHARED_RETRY)
+
     @property
     def connected(self) -> bool:
         """Whether the server has accepted the component."""
@@ -127,7 +142,9 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._connecting.cancel()  # nothing, if it has come to an end
         if self.xmlstream is None:
             return None
-        if self._initialized:
+        if not self._may_act():
+            self.xmlstream.transport.abortConnection()
+        elif self._initialized:
             self.xmlstream.sendFooter()
         self._let_go()
         self.xmlstream.transport.loseConnection()
@@ -136,6 +153,8 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         return self._stopped
 
     def _connect(self) -> None:
+        if not self._may_act():
+            return  # for good: this process ends
         endpoint = self._endpoints[self._turn % len(self._endpoints)]
         self._connecting = endpoint.connect(self.factory)
         self._connecting.addErrback(self._connection_failed)
@@ -228,8 +247,19 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
 
     # Stanzas
 
+    def _is_over(self) -> bool:
+        """Tell whether another process may act for the component; then the connection ends at once, unread, unsaid."""
+        if self._may_act():
+            return False
+        self.log.warn("{domain}: another process may be connected: this connection is cut", domain=self.domain)
+        self._out.clear()
+        self.xmlstream.transport.abortConnection()
+        return True
+
     def _receive(self, events: list[Event]) -> None:
         """Take what one read brought; what is sent meanwhile goes out in one write."""
+        if self._is_over():
+            return
         self._reading = True
         for event in events:
             if isinstance(event, Skipped):
@@ -289,7 +319,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
             self._flush()
 
     def _flush(self) -> None:
-        if not self._out:
+        if not self._out or self._is_over():
             return
         data = b"".join(self._out)
         COMPONENTS.sent += len(self._out)
@@ -313,6 +343,11 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
 
     def stopProducing(self) -> None:
         """The connection is lost: see `_disconnected`."""
+
+
+def _always() -> bool:
+    """The component is this process's alone."""
+    return True
 
 
 def _condition(error: Failure) -> str:

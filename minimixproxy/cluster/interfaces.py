@@ -1,15 +1,15 @@
-"""What holding accounts asks of the database, of this process's row, of the journal, and of the accounts in memory."""
+"""What holding accounts, and domains, asks of the database, of this process's row, and of what it holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.journal import Adopted
-from minimixproxy.storage.leases import HeldBy, Survey
+from minimixproxy.storage.leases import HeldBy, Holder, Survey
 
 _Result = TypeVar("_Result")
 #: Has something done in a thread.
@@ -76,3 +76,56 @@ class Accounts(Protocol):
 
     def drop(self, bare: str) -> None:
         """An account without sessions is another process's."""
+
+
+class DomainLeases(Protocol):
+    """What is asked in threads (see `storage.domain_leases`)."""
+
+    def holder(self, domain: str) -> Holder | None: ...
+
+    def hold(self, domain: str) -> Holder: ...
+
+    def release(self, domain: str) -> None: ...
+
+
+class Among(Protocol):
+    """This process among those of its cluster, for a domain that each of them may connect."""
+
+    @property
+    def number(self) -> int:
+        """Which it is."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process is to have nothing."""
+
+    @property
+    def others_take(self) -> bool:
+        """Whether there are others that take what this one lets go of, as was seen last."""
+
+    def row_lives(self) -> Callable[[], bool]:
+        """Return what tells whether this process's row is good: nobody else has what it has."""
+
+    def ask(self, question: Callable[[DomainLeases], _Result]) -> Deferred[_Result]:
+        """Have something asked in a thread, one after the other. Fails with `StateError`."""
+
+
+class Component(Protocol):
+    """A component, as a service."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server has accepted it."""
+
+    @property
+    def dropped(self) -> int:
+        """How many stanzas went nowhere."""
+
+    def status(self) -> Mapping[str, object]:
+        """Return what the operator is told of it."""
+
+    def startService(self) -> None:
+        """Connect."""
+
+    def stopService(self) -> Deferred[None] | None:
+        """End the connection; fires when it has ended."""

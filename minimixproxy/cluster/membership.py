@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail
 
 from minimixproxy.cluster.asking_thread import AskingThread
 from minimixproxy.cluster.holding import Holding
@@ -16,10 +18,13 @@ from minimixproxy.config.settings import Cluster
 from minimixproxy.logs.logger import Logger
 from minimixproxy.resource_id import Installation
 from minimixproxy.storage.cluster_lease import Node
+from minimixproxy.storage.domain_leases import DomainLeases
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import OpenState
 from minimixproxy.storage.sealing import load_sealer
 from minimixproxy.storage.service import Member, Place, Shared, open_shared
+
+_Result = TypeVar("_Result")
 
 STOP_PATIENCE: Final = 1.0  # seconds for the questions that are under way
 
@@ -80,6 +85,32 @@ class Membership(Service):
     def left(self) -> float:
         """For how many seconds this process's row is good at least; 0 if it is not in the cluster."""
         return max(0.0, self._shared.lease.left) if self._shared is not None else 0.0
+
+    # For domains (`interfaces.Among`) ---------------------------------------------------------------------------
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process is to have nothing."""
+        return self.holding.handing_on.draining
+
+    @property
+    def others_take(self) -> bool:
+        """Whether there are others that take what this one lets go of."""
+        return any(not holder.draining and holder.number != self.number for holder in self.holding.live)
+
+    def row_lives(self) -> Callable[[], bool]:
+        """Return what tells whether this process's row is good, also while services stop."""
+        assert self._shared is not None, "state is open"
+        lease = self._shared.lease
+        return lambda: lease.left > 0
+
+    def ask(self, question: Callable[[DomainLeases], _Result]) -> Deferred[_Result]:
+        """Ask for domains, in the thread. While services stop there is no answer any more."""
+        if self._shared is None:
+            return fail(StateError("this process leaves the cluster"))
+        return self._thread.run(partial(question, self._shared.domains))
+
+    # Service ----------------------------------------------------------------------------------------------------
 
     def startService(self) -> None:
         """Begin to hold accounts."""

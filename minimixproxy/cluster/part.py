@@ -11,9 +11,10 @@ from twisted.application.service import IService
 
 from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere, HolderUnknown
 from minimixproxy.c2s.server.listener import Clients
+from minimixproxy.cluster.component_duty import ComponentDuty
 from minimixproxy.cluster.dialling import dialler
 from minimixproxy.cluster.holding import Holding
-from minimixproxy.cluster.interfaces import Accounts, Journal
+from minimixproxy.cluster.interfaces import Accounts, Component, Journal
 from minimixproxy.cluster.internal_port import InternalPort, ThisProcess
 from minimixproxy.cluster.internal_service import InternalService
 from minimixproxy.cluster.internal_tls import InternalTLS
@@ -98,6 +99,10 @@ class ClusterPart:
         """Return what negotiations ask for an account's holder, and for the way there."""
         self.membership.holding.when_over = self._pipes.cut
         return Cluster(self.membership.holding, self._pipes, self._secret.decoys)
+
+    def duty(self, domain: str, make: Callable[[Callable[[], bool]], Component]) -> ComponentDuty:
+        """Return the service by which one process of the cluster connects a domain (see `ComponentDuty`)."""
+        return ComponentDuty(domain, make, self.membership, self._reactor)
 
     def port(self, clients: Clients) -> IService:
         """Return the port for other processes."""

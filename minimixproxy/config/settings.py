@@ -378,6 +378,8 @@ class Settings(BaseModel):
     def _state_of_a_cluster(self) -> "Settings":
         if self.cluster is None:
             return self
+        if not self.serves_clients:
+            raise ValueError("[cluster] is for processes that serve clients: it needs [[listen]] or [[websocket]], too")
         if isinstance(self.state, Path):
             raise ValueError('[cluster] needs a state that all share: state = "postgresql://user@host/database"')
         if self.seal_key is not None:

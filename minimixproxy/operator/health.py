@@ -48,5 +48,5 @@ def _servers(found: Surveyed) -> Iterator[Trouble]:
 def _domains(reported: Reported) -> Iterator[Trouble]:
     for domain in reported.domains:
         status = domain.status()
-        if not status["connected"]:
+        if not status["connected"] and not status["standing_by"]:
             yield Trouble("component-lost", f"client_proxy {printable(str(status['domain']))} is not connected")

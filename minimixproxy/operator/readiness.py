@@ -38,6 +38,9 @@ class _Domain(Protocol):
     @property
     def connected(self) -> bool: ...
 
+    @property
+    def standing_by(self) -> bool: ...
+
 
 def of_state(running: Callable[[], object], journal: Callable[[], _Journal]) -> Check:
     """Return what knows of state. `running`: whether it is loaded."""
@@ -66,7 +69,7 @@ def of_client_proxy(domains: Collection[_Domain]) -> Check:
     """Return what knows of domains of client_proxy, for a proxy that has nothing else."""
 
     def reasons() -> Iterable[str]:
-        if not any(domain.connected for domain in domains):
+        if not any(domain.connected or domain.standing_by for domain in domains):
             yield f"no server has accepted a domain of client_proxy: {', '.join(domain.domain for domain in domains)}"
 
     return reasons

@@ -167,11 +167,18 @@ def _domain(domain: Mapping[str, Any]) -> tuple[str, ...]:
     targets = (f"{target} ({state})" for target, state in domain["targets"].items())
     return (
         printable(domain["domain"]),
-        "yes" if domain["connected"] else "NO",
+        _connected(domain),
         str(domain["resources"]),
         str(domain["requests"]),
         _listed(targets),
     )
+
+
+def _connected(domain: Mapping[str, Any]) -> str:
+    """Whether a domain is connected, or by which other process of the cluster it is to be."""
+    if domain["standing_by"]:
+        return f"by {printable(domain['holder'])}" if domain["holder"] else "stands by"
+    return "yes" if domain["connected"] else "NO"
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

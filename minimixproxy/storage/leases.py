@@ -118,28 +118,28 @@ class Leases:
 
         Raises `StateError`, or `HeldByAnother` if this process is over.
         """
-        return self._run(lambda connection: self._find(connection, bare, known=True))
+        return self.run(lambda connection: self._find(connection, bare, known=True))
 
     def claim(self, bare: str) -> HeldBy | Adopted:
         """The same, and the account is ours if nobody has it, whether or not anything is known of it."""
-        found = self._run(lambda connection: self._find(connection, bare, known=False))
+        found = self.run(lambda connection: self._find(connection, bare, known=False))
         assert found is not None, "it is taken"
         return found
 
     def take(self, names: Sequence[str]) -> Adopted:
         """Take those of these accounts that nobody has; return what there is of them. Raises as `find`."""
-        return self._run(lambda connection: self._take(connection, names))
+        return self.run(lambda connection: self._take(connection, names))
 
     def survey(self, *, thorough: bool) -> Survey:
         """Look who is over, who lives, and which accounts nobody has. Raises as `find`.
 
         `thorough`: also for accounts that no process has ever had, by looking at all of them.
         """
-        return self._run(lambda connection: self._survey(connection, thorough=thorough))
+        return self.run(lambda connection: self._survey(connection, thorough=thorough))
 
     def drain(self, draining: bool) -> None:
         """Have the others know that this process takes no more accounts, or does so again. Raises as `find`."""
-        self._run(lambda connection: connection.exec_driver_sql(_DRAIN, (draining, self._lease.number)))
+        self.run(lambda connection: connection.exec_driver_sql(_DRAIN, (draining, self._lease.number)))
 
     def close(self) -> None:
         """Close the connection."""
@@ -192,7 +192,7 @@ class Leases:
             orphans += connection.exec_driver_sql(_NEVER_TAKEN, (MOST_ORPHANS,)).scalars()
         return Survey(live, buried, orphans, [name for _number, name in ended])
 
-    def _run(self, work: Callable[[Connection], _Result]) -> _Result:
+    def run(self, work: Callable[[Connection], _Result]) -> _Result:
         """Do something in a transaction in which this process is not over.
 
         Once more if the connection was there already: the server, or a pooler, may have ended it since.

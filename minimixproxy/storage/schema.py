@@ -72,6 +72,14 @@ leases = Table(
     Column("epoch", Number, nullable=False),
 )
 
+#: Which process of a cluster connects a domain of `[[client_proxy]]` (see `domain_leases`).
+components = Table(
+    "components",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("holder", Number, nullable=False),
+)
+
 accounts = Table(
     "accounts",
     metadata,

@@ -24,6 +24,7 @@ from minimixproxy.resource_id import Installation
 from minimixproxy.storage.bodies import UnsharedBodies
 from minimixproxy.storage.cluster_lease import ClusterLease, Node, given_out_in_cluster
 from minimixproxy.storage.database import Database
+from minimixproxy.storage.domain_leases import DomainLeases
 from minimixproxy.storage.errors import StateError, Unreachable
 from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.journal import OpenState, SQLJournal
@@ -113,6 +114,7 @@ class Shared:
 
     lease: ClusterLease
     leases: Leases
+    domains: DomainLeases
 
 
 def open_shared(place: Place, member: Member, reactor: Any) -> tuple[OpenState, Shared]:
@@ -141,7 +143,7 @@ def open_shared(place: Place, member: Member, reactor: Any) -> tuple[OpenState, 
         NotedGivenOut(lease, reactor, thread.tend),
         Numbering(lease.slot),
     )
-    return state, Shared(lease, leases)
+    return state, Shared(lease, leases, DomainLeases(leases, lease.number))
 
 
 class AccountsInMemory(Protocol):

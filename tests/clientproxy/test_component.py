@@ -135,6 +135,7 @@ class StatusTests(ComponentCase):
     def test_what_the_operator_is_told(self) -> None:
         service = self.start()
         told = {"domain": DOMAIN, "connected": False, "resources": 0, "requests": 0, "targets": {TARGET: "asking"}}
+        told |= {"holder": None, "standing_by": False}
         self.assertEqual(service.status(), told)
         stream = self.handshake(self.one)
         for said in (
@@ -145,6 +146,7 @@ class StatusTests(ComponentCase):
         ):
             stream.dataReceived(said.encode())
         told = {"domain": DOMAIN, "connected": True, "resources": 2, "requests": 3, "targets": {TARGET: "subscribed"}}
+        told |= {"holder": None, "standing_by": False}
         self.assertEqual(service.status(), told, "two questions of our own for features, and one of a user")
 
 
@@ -675,3 +677,97 @@ class SizeTests(ComponentCase):
         many = "<a/>" * 30_000
         stream.dataReceived(f"<iq type='get' id='q' from='{ALICE}' to='{DOMAIN}'><x>{many}</x></iq>".encode())
         self.assertIn(b"policy-violation", stream.transport.value())
+
+
+class SharedTests(ComponentCase):
+    """The component may be another process's by now: `row_lives` says so."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.row_lives = True
+
+    def start(self, *endpoints: Endpoint) -> ClientProxyService:
+        service = ClientProxyService(settings(), self.clock, lambda: self.row_lives)
+        service._endpoints = endpoints or (self.one,)
+        service.startService()
+        return service
+
+    def said(self) -> list[str]:
+        return [event["log_format"] for event in self.events if "is cut" in event.get("log_format", "")]
+
+    def test_what_is_read_too_late_reaches_nobody(self) -> None:
+        """A process that stood still reads what came meanwhile before it looks at the time."""
+        self.start()
+        stream = self.handshake(self.one)
+        stream.dataReceived(f"<presence from='{TARGET}/a' to='{DOMAIN}'/>".encode())
+        stream.transport.clear()
+        self.row_lives = False
+        stream.dataReceived(f"<iq type='get' id='1' from='{ALICE}' to='{DOMAIN}'>{QUERY}</iq>".encode())
+        self.assertEqual((stream.transport.value(), stream.transport.aborted), (b"", True))
+        self.assertEqual(len(self.said()), 1)
+
+    def test_nothing_is_written_too_late(self) -> None:
+        service = self.start()
+        stream = self.handshake(self.one)
+        stream.transport.clear()
+        self.row_lives = False
+        service.send(b"<message/>")
+        self.assertEqual((stream.transport.value(), stream.transport.aborted), (b"", True))
+
+    def test_no_connection_is_made_too_late(self) -> None:
+        self.start()
+        stream = self.handshake(self.one)
+        self.row_lives = False
+        self.lose(stream)
+        self.advance(600)
+        self.assertEqual(self.tried, ["one"])
+
+    def test_a_handshake_that_is_answered_too_late(self) -> None:
+        for late in (HEADER, b"<handshake/>"):
+            self.row_lives = True
+            service = self.start()
+            stream = self.one.streams[-1]
+            if late != HEADER:
+                stream.dataReceived(HEADER)
+            stream.transport.clear()
+            self.row_lives = False
+            stream.dataReceived(late)
+            self.assertEqual((service.connected, stream.transport.aborted), (False, True), late)
+            self.assertEqual(stream.transport.value(), b"", late)
+
+    def test_the_end_comes_too_late(self) -> None:
+        """Nobody is told of it, as another one may act for the component."""
+        service = self.start()
+        stream = self.handshake(self.one)
+        stream.dataReceived(f"<iq type='get' id='1' from='{ALICE}' to='{DOMAIN}'>{QUERY}</iq>".encode())
+        stream.transport.clear()
+        self.row_lives = False
+        stopped = service.stopService()
+        self.assertEqual((stream.transport.value(), stream.transport.aborted), (b"", True))
+        self.lose(stream)
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_that_hangs_may_be_connected_still(self) -> None:
+        """The server refuses us as long as that lasts: it is asked every few seconds."""
+        self.one.refuses = True
+        self.start()
+        self.advance(120)
+        self.assertTrue(20 < len(self.tried) < 40, len(self.tried))
+
+    def test_the_server_gives_some_of_it_to_another_connection(self) -> None:
+        service = self.start()
+        stream = self.handshake(self.one)
+        stream.dataReceived(f"<presence type='subscribed' from='{TARGET}' to='{DOMAIN}'/>".encode())
+        stream.dataReceived(f"<presence from='{TARGET}/a' to='{DOMAIN}'/>".encode())
+        for lost in (3, 0, 0, 0, 0):
+            stream.transport.clear()
+            self.advance(3)
+            ours = [one for one in self.sent(stream) if f" to='{DOMAIN}'".encode() in one]
+            stream.dataReceived(b"".join(ours[lost:]))
+        self.assertEqual(service.status()["targets"], {TARGET: "asking"}, "it is asked anew")
+        self.assertEqual(service.dropped, 0)
+
+    @staticmethod
+    def sent(stream: FramedXmlStream) -> list[bytes]:
+        return [one + b"/>" for one in stream.transport.value().split(b"/>")[:-1] if one.startswith(b"<message")]

@@ -112,6 +112,11 @@ class ClusterTest(SynchronousTestCase):
         for state in ("", 'state = "state.sqlite"\n'):
             self.assertEqual(self.fault(state + CLIENTS + UNIX), told)
 
+    def test_without_clients(self) -> None:
+        component = 'domain = "p.example.org"\ntarget = "w@example.org"\nserver = "tcp:127.0.0.1:5347"\nsecret = "s"\n'
+        told = "DIR/file.toml: [cluster] is for processes that serve clients: it needs [[listen]] or [[websocket]], too"
+        self.assertEqual(self.fault(STATE + f"[[client_proxy]]\n{component}" + UNIX), told)
+
     def test_seal_key(self) -> None:
         fault = self.fault('seal_key = "seal.key"\n' + STATE + CLIENTS + UNIX)
         self.assertIn("follows from [cluster] secret, so leave seal_key out", fault)

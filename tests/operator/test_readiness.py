@@ -21,6 +21,7 @@ class Journal:
 class Domain:
     domain: str
     connected: bool
+    standing_by: bool = False
 
 
 class ReadinessTests(SynchronousTestCase):
@@ -51,6 +52,7 @@ class ReadinessTests(SynchronousTestCase):
     def test_client_proxy(self) -> None:
         for domains, reasons in (
             ([Domain("x.test", True), Domain("y.test", False)], []),
+            ([Domain("x.test", False, standing_by=True)], []),
             ([Domain("x.test", False)], ["no server has accepted a domain of client_proxy: x.test"]),
         ):
             self.assertEqual(list(readiness.of_client_proxy(domains)()), reasons)

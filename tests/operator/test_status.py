@@ -76,6 +76,8 @@ class FakeStream:
 
 class FakeDomain:
     connected = True
+    holder: str | None = None
+    standing_by = False
 
     def status(self) -> "dict[str, object]":
         return {
@@ -84,6 +86,8 @@ class FakeDomain:
             "resources": 2,
             "requests": 0,
             "targets": {"bot@a.test": "subscribed"},
+            "holder": self.holder,
+            "standing_by": self.standing_by,
         }
 
 
@@ -352,6 +356,10 @@ class HealthTests(ReportCase):
         self.domain.connected = False
         self.assertEqual(self.codes(), ["component-lost"])
 
+    def test_another_process_has_the_component(self) -> None:
+        self.domain.connected, self.domain.standing_by = False, True
+        self.assertEqual(self.codes(), [])
+
     def test_others(self) -> None:
         self.troubles.append(Trouble("reload-failed", "the configuration was not reloaded"))
         self.assertEqual(self.codes(), ["reload-failed"])
@@ -532,6 +540,14 @@ class TableTests(ReportCase):
             self.assertIn(f"          1 process, 42 accounts{told}\n", status_table.text(self.report()))
         self.cluster = None
         self.assertNotIn("cluster", status_table.text(self.report()))
+
+    def test_who_has_a_component(self) -> None:
+        self.domain.connected, self.domain.standing_by = False, True
+        self.assertIn("\nproxy.a.test  stands by  2", status_table.text(self.report()))
+        self.domain.holder = "node-b\n"
+        self.assertIn("\nproxy.a.test  by node-b\\n  2", status_table.text(self.report()))
+        self.domain.standing_by = False
+        self.assertIn("\nproxy.a.test  NO  ", status_table.text(self.report()))
 
     def test_few_of_many(self) -> None:
         """Those in trouble, unless they were asked for."""

@@ -107,13 +107,19 @@ def graphs(samples: Sequence[Sample]) -> Tag:
     )
 
 
+def _connected(domain: Told) -> Node:
+    if domain["standing_by"]:
+        return f"by {domain['holder']}" if domain["holder"] else "stands by"
+    return state("yes" if domain["connected"] else "no", well=domain["connected"])
+
+
 def _domains(domains: Sequence[Told]) -> Node:
     if not domains:
         return []
     rows: list[list[Node]] = [
         [
             name(domain["domain"]),
-            state("yes" if domain["connected"] else "no", well=domain["connected"]),
+            _connected(domain),
             str(domain["resources"]),
             str(domain["requests"]),
             _names([f"{target} ({status})" for target, status in domain["targets"].items()]),

@@ -147,6 +147,12 @@ class PagesTests(PageCase):
             self.assertIn(told, page.text)
         self.assertIn("does not tell how the cluster stands", page.text)
 
+    def test_another_process_has_the_component(self) -> None:
+        self.domain.connected, self.domain.standing_by = False, True
+        self.assertIn("stands by", self.page("/").text)
+        self.domain.holder = "node-b"
+        self.assertIn("by node-b", self.page("/").text)
+
     def test_something_is_wrong(self) -> None:
         self.troubles.append(Trouble("x", "the configuration was not reloaded"))
         assert self.journal is not None
