@@ -3,13 +3,16 @@
 A page of metrics is good for a second: each node is asked once, when what it is to tell has happened.
 """
 
+import json
 from collections.abc import Sequence
 
 from twisted.internet.threads import deferToThread
 
 from tests.integration import web
 from tests.integration.cases import on_both_servers
+from tests.integration.commands import run
 from tests.integration.nodes import ClusterCase, Node
+from tests.storage import postgresql
 
 LONG = 60.0
 
@@ -38,6 +41,25 @@ class ShownTests(ClusterCase):
         self.assertEqual((holder["cluster_account_changes_total", "claimed"], holder["cluster_open_pipes",]), (1, 0))
         self.assertEqual((edge["cluster_open_pipes",], edge["cluster_pipes_total", "success"]), (1, 1))
         self.assertEqual(holder["cluster_handovers_total", "success"], 1)
+
+    async def test_the_database_does_not_tell(self) -> None:
+        """What others hold: somebody has locked the table. The process gives its signs of life all the same."""
+        one, _other = await self.two()
+        with postgresql.cluster().connect(self.name) as connection:
+            connection.execute("LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")
+            await one.process.says("the cluster cannot be looked at, trying again", LONG)
+            told = json.loads((await run(one, "status", "--json")).stdout)
+            seen = await web.numbers(one)
+            _code, text = await web.page(one, "/")
+            connection.rollback()
+        self.assertEqual((told["cluster"]["seen"], told["well"]), (False, False))
+        self.assertIn("cluster-unseen", [trouble["code"] for trouble in told["troubles"]])
+        self.assertEqual((seen["cluster_seen",], seen["cluster_processes",]), (0, 2))
+        self.assertGreater(seen["cluster_questions_total", "failure"], 0)
+        self.assertGreater(seen["cluster_look_age_seconds",], 1)
+        self.assertIn("The database does not tell how the cluster stands now.", text)
+        await one.process.says("the cluster can be looked at again", LONG)
+        self.assertTrue(json.loads((await run(one, "status", "--json")).stdout)["cluster"]["seen"])
 
     async def test_page(self) -> None:
         one, other = await self.two()
