@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from minimixproxy.cluster.holding import AT_ONCE, LOOK
+from minimixproxy.cluster.holding import LOOK
 from minimixproxy.cluster.shares import own_share
+from minimixproxy.cluster.taking import AT_ONCE
 from minimixproxy.storage.cluster_lease import ClusterLease, Node
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.lease import RENEWAL

@@ -6,7 +6,8 @@ while it gives signs of life: `left` says for how long it may count on that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -17,21 +18,22 @@ from minimixproxy.cluster import tallies
 from minimixproxy.cluster.handing_on import HandingOn
 from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Run
 from minimixproxy.cluster.shares import own_share, takers
+from minimixproxy.cluster.taking import Taking
 from minimixproxy.cluster.view import View
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import HeldByAnother
-from minimixproxy.storage.leases import HeldBy, Holder, Survey
+from minimixproxy.storage.leases import MOST_ORPHANS, HeldBy, Holder, Survey
 from minimixproxy.timing.clock import Clock, Timer
 
 LOOK: Final = 1.0  # seconds between looks at the cluster
 THOROUGH: Final = 600.0  # seconds between looks for accounts that no process has ever had
-AT_ONCE: Final = 20  # accounts that are taken in one transaction, and in one turn of the reactor
 #: Seconds from a client's login until it has to have bound a resource, or its account may be let go.
 GRACE: Final = 120.0
 MOST_WAITING: Final = 1000  # questions to the database at a time
 
+_ENDS: Final = "this process ends, and others take what it has"
 _Result = TypeVar("_Result")
 _Answer = TypeVar("_Answer")
 
@@ -59,6 +61,8 @@ class Holding:
         self.held: dict[str, float] = {}  # until when, at least: a client may be about to bind a resource
         self._busy: dict[str, list[Deferred[_Heard | None]]] = {}  # asked for, or being let go; who waits for that
         self._questions = 0  # to the database, for accounts
+        self._taking = Taking(self._take, lambda: not self._ended, clock)
+        self._unsure = self._taking.unsure
         self._ended = False
         self._looks = Timer(clock)
         self._sweeps = Timer(clock)
@@ -131,6 +135,8 @@ class Holding:
         if bare in self.held:
             self._stay(bare)
             return None
+        if self._ended:
+            raise HolderUnknown(_ENDS)
         if self._questions >= MOST_WAITING:
             raise HolderUnknown("too many accounts are asked for at once")
         self._busy[bare] = []
@@ -139,10 +145,14 @@ class Holding:
 
     async def _answered(self, bare: str, question: Callable[[], HeldBy | Adopted | None]) -> Elsewhere | None:
         heard: _Heard | Failure | None = None
+        self._unsure.add([bare], self._clock.seconds())
         try:
             found = await self._in_thread(question)
             if isinstance(found, Adopted):
+                if self._ended:
+                    raise HolderUnknown(_ENDS)
                 self._adopt(found, tallies.CLAIMED)
+            self._unsure.discard(bare)
             heard = _Heard(_elsewhere(found))
         except StateError as error:
             self._failed(error)
@@ -196,19 +206,30 @@ class Holding:
             return survey, own_share(survey.orphans, takers(survey.live), own)
 
         survey, share = await self._in_thread(look)
-        if thorough:
-            self._thorough_at = now + THOROUGH
         self._healed()
         for number in self.view.seen(survey, own):
             self.when_over(number)
-        await self._take(share)
+        all_taken = await self._taking.take([bare for bare in share if bare not in self.held])
+        if thorough and all_taken and len(survey.orphans) < MOST_ORPHANS:
+            self._thorough_at = now + THOROUGH
+        await self._take_again()
         if not self._ended:
             self.handing_on.look()
 
-    async def _take(self, share: Sequence[str]) -> None:
-        for names in _chunks([bare for bare in share if bare not in self.held]):
-            adopted = await self._in_thread(lambda names=names: self._leases.take(names))  # type: ignore[misc]
+    async def _take(self, names: Sequence[str]) -> None:
+        adopted = await self._in_thread(lambda: self._leases.take(names))
+        if not self._ended:
             self._adopt(adopted, tallies.TAKEN)
+
+    async def _take_again(self) -> None:
+        """Have here what is this process's by its lease, though nobody was told so."""
+        unsure = [bare for bare in self._unsure.due(self._clock.seconds()) if bare not in self._busy]
+        if not unsure or self._ended:
+            return
+        for bare in await self._in_thread(lambda: self._leases.ours(unsure)):
+            self._unsure.asked_again(bare, self._clock.seconds())
+            with suppress(HolderUnknown):  # it was told of
+                await self.find(bare)
 
     def _adopt(self, adopted: Adopted, counted_as: str) -> None:
         """These are ours now; of some that may have been found by another question already."""
@@ -293,8 +314,3 @@ def _elsewhere(found: HeldBy | Adopted | None) -> Elsewhere | None:
     if not isinstance(found, HeldBy):
         return None
     return Elsewhere(found.holder.number, found.epoch, found.holder.address, found.holder.name)
-
-
-def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), AT_ONCE):
-        yield names[start : start + AT_ONCE]

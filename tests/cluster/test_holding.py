@@ -10,13 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster.departures import DRAINED, MOVED
-from minimixproxy.cluster.holding import AT_ONCE, GRACE, LOOK, MOST_WAITING, THOROUGH, Holding
+from minimixproxy.cluster.holding import GRACE, LOOK, MOST_WAITING, THOROUGH, Holding
 from minimixproxy.cluster.shares import share_of
+from minimixproxy.cluster.taking import AT_ONCE, LONGEST, PUT_OFF, UNSURE
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import HeldByAnother
-from minimixproxy.storage.leases import HeldBy, Holder, Survey
+from minimixproxy.storage.leases import MOST_ORPHANS, HeldBy, Holder, Survey
 from minimixproxy.storage.loading import LoadedAccount
 
 OWN = 7
@@ -45,13 +46,16 @@ class FakeLeases:
         self.live = [Holder(OWN, "node-a", "a:5270", 0)]
         self.buried: list[Holder] = []
         self.fault: StateError | None = None
+        self.damaged: set[str] = set()  # cannot be loaded
+        self.deaf = False  # what is done is done, but nobody is told
+        self.mine: set[str] = set()
         self.asked: list[tuple[str, Any]] = []
 
     def find(self, bare: str) -> HeldBy | Adopted | None:
         self._note("find", bare)
         if bare in self.elsewhere:
             return HeldBy(OTHER, 3)
-        return adopted(bare) if bare in self.known else None
+        return self._taken(bare) if bare in self.known | self.mine else None
 
     def claim(self, bare: str) -> HeldBy | Adopted:
         self._note("claim", bare)
@@ -59,7 +63,19 @@ class FakeLeases:
 
     def take(self, names: Sequence[str]) -> Adopted:
         self._note("take", len(names))
-        return adopted(*(bare for bare in names if bare not in self.elsewhere))
+        return self._taken(*(bare for bare in names if bare not in self.elsewhere))
+
+    def ours(self, names: Sequence[str]) -> list[str]:
+        self._note("ours", sorted(names))
+        return sorted(self.mine.intersection(names))
+
+    def _taken(self, *names: str) -> Adopted:
+        if self.damaged.intersection(names):
+            raise StateError("damaged")
+        self.mine.update(names)
+        if self.deaf:
+            raise StateError("no answer")
+        return adopted(*names)
 
     def survey(self, *, thorough: bool) -> Survey:
         self._note("survey", thorough)
@@ -390,6 +406,100 @@ class OrphanTests(HoldingTestCase):
         self.leases.orphans, self.leases.elsewhere = [BARE, BOB], {BARE}
         self.begin()
         self.assertEqual(self.restored, [BOB])
+
+
+class TroubledTests(HoldingTestCase):
+    """What keeps an account from being taken keeps no other one from it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.names = [f"user{number:02}@example.org" for number in range(3 * AT_ONCE)]
+
+    def test_one_cannot_be_loaded(self) -> None:
+        """The others of its portion, and all behind it, are taken; it is tried again later."""
+        bad = self.names[3]
+        self.leases.damaged = {bad}
+        self.leases.never_taken = self.names
+        with capturedLogs() as log:
+            self.begin()
+            for _ in range(5):
+                self.leases.never_taken = [bare for bare in self.names if bare not in self.holding]
+                self.clock.advance(LOOK)
+        self.assertEqual([bare for bare in self.names if bare not in self.holding], [bad])
+        self.assertEqual(
+            [line for line in lines(log) if bad in line], [f"{bad} cannot be taken, trying again later: damaged"]
+        )
+        self.leases.damaged = set()
+        self.leases.orphans = [bad]
+        self.clock.advance(PUT_OFF)
+        self.assertIn(bad, self.holding)
+
+    def test_the_answer_was_lost(self) -> None:
+        """They are ours then, and nobody else takes them."""
+        self.begin()
+        self.leases.known.add(BOB)
+        self.leases.deaf = True
+        self.leases.orphans = [BARE]
+        self.clock.advance(LOOK)
+        self.failureResultOf(self.ask(BOB), HolderUnknown)
+        self.assertEqual((self.leases.mine, len(self.holding)), ({BARE, BOB}, 0))
+        self.leases.deaf = False
+        self.clock.pump([LOOK] * int(UNSURE))
+        self.assertEqual((set(self.restored), len(self.holding)), ({BARE, BOB}, 2))
+        self.assertEqual(self.leases.asked[-1][0], "survey", "nothing is unsure any more")
+
+    def test_a_fault_of_ours_at_adopting(self) -> None:
+        adopt = self.adopt
+        self.adopt = lambda adopted: 1 / 0  # type: ignore[assignment, method-assign]
+        self.leases.orphans = [BARE]
+        self.begin()
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.assertNotIn(BARE, self.holding)
+        self.adopt = adopt  # type: ignore[method-assign]
+        self.clock.advance(LOOK)
+        self.assertIn(BARE, self.holding)
+
+    def test_many_take_long(self) -> None:
+        """The cluster is looked at all the same, and what no process has ever had is looked for until all is taken."""
+        self.leases.never_taken = self.names
+        self.threads = []
+        self.begin()
+        taken = 0
+        for _ in range(4):
+            self.leases.never_taken = [bare for bare in self.names if bare not in self.holding]
+            self.work()
+            while self.threads:
+                self.clock.advance(LONGEST)
+                self.work()
+                taken += 1
+            self.clock.advance(LOOK)
+        self.assertEqual((taken, len(self.holding)), (3, len(self.names)))
+        surveys = [what for question, what in self.leases.asked if question == "survey"]
+        self.assertEqual(surveys, [True, True, True, False])
+
+    def test_more_than_are_looked_at(self) -> None:
+        self.leases.never_taken = [f"user{number}@example.org" for number in range(MOST_ORPHANS)]
+        self.leases.live = [Holder(OWN, "node-a", "a:5270", 0), OTHER]
+        self.leases.elsewhere = set(self.leases.never_taken)
+        self.begin()
+        self.leases.never_taken = []
+        self.clock.pump([LOOK, LOOK])
+        surveys = [what for question, what in self.leases.asked if question == "survey"]
+        self.assertEqual(surveys, [True, True, False])
+
+    def test_stopped_meanwhile(self) -> None:
+        """An account that is given to a process that ends is others' at once."""
+        self.threads = []
+        self.begin()
+        self.leases.orphans = [BARE]
+        self.work()
+        asked = self.ask(BOB, claim=True)
+        self.holding.stop()
+        while self.threads:
+            self.work()
+        self.assertEqual((self.journalled, self.restored, len(self.holding)), ([], [], 0))
+        self.failureResultOf(asked, HolderUnknown)
+        self.failureResultOf(self.ask("carol@example.org"), HolderUnknown)
 
 
 class LetGoTests(HoldingTestCase):

@@ -128,3 +128,11 @@ class TogetherTests(ClusterTestCase):
 
         one.lease.check(Cursor(), new=True)
         self.assertEqual([IDLE in statement for statement, _ in asked], [True, True])
+
+    def test_which_are_ours(self) -> None:
+        one, other = self.process(), self.process()
+        one.leases.take(["a@example.org", "b@example.org"])
+        other.leases.take(["c@example.org"])
+        names = ["b@example.org", "c@example.org", "d@example.org"]
+        self.assertEqual(one.leases.ours(names), ["b@example.org"])
+        self.assertIsInstance(one.leases.find("b@example.org"), Adopted)
