@@ -134,7 +134,7 @@ class Leases:
     def ours(self, names: Sequence[str]) -> list[str]:
         """Return which of these accounts are this process's, as the leases say. Raises as `find`."""
         mine = (self._lease.number, list(names))
-        return self._run(lambda connection: list(connection.exec_driver_sql(_OURS, mine).scalars()))
+        return self.run(lambda connection: list(connection.exec_driver_sql(_OURS, mine).scalars()))
 
     def survey(self, *, thorough: bool) -> Survey:
         """Look who is over, who lives, and which accounts nobody has. Raises as `find`.
