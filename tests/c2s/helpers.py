@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Collection
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -59,9 +61,20 @@ ContextMaker = IOpenSSLClientConnectionCreator | IOpenSSLServerConnectionCreator
 
 
 def certified(name: str, directory: Path, **settings: Any) -> Domain:
-    """A domain whose certificate is made in `directory`."""
-    certificate, private_key = self_signed(name, directory)
+    """A domain whose certificate is in `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    certificate, private_key = directory / f"{name}.pem", directory / f"{name}.key"
+    for file, content in zip((certificate, private_key), _self_signed(name), strict=True):
+        file.write_bytes(content)
     return Domain(name=name, certificate=certificate, private_key=private_key, **settings)
+
+
+@cache
+def _self_signed(name: str) -> tuple[bytes, bytes]:
+    """A certificate and its key, made once for all tests: that waits for the disk twice."""
+    with TemporaryDirectory() as directory:
+        certificate, private_key = self_signed(name, Path(directory))
+        return certificate.read_bytes(), private_key.read_bytes()
 
 
 class Recorder:

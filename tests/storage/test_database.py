@@ -99,7 +99,7 @@ class FileTests(StorageTestCase):
         self.assertEqual(stat.S_IMODE(Path(self.state).stat().st_mode), 0o600)
 
     def test_how_it_is_written(self) -> None:
-        lab = self.lab()
+        lab = self.lab(synced=True)
         lab.keep()
         lab.turn()
         cursor = lab.writer.cursor()

@@ -108,6 +108,8 @@ class LostTests(unittest.SynchronousTestCase):
 class LateTests(StorageTestCase):
     """PostgreSQL comes later than the proxy, as at the start of a machine."""
 
+    needs_programs = True  # not for `make unit`
+
     def setUp(self) -> None:
         require_postgresql()
         super().setUp()
@@ -183,6 +185,8 @@ class LateTests(StorageTestCase):
         self.assertIn('database "none" does not exist', str(await self.given_up))
         await state.stopService()
 
+
+class ReachTests(unittest.SynchronousTestCase):
     def test_what_may_come(self) -> None:
         database = Database("postgresql://user@host/base")
         for fault, comes in (

@@ -29,7 +29,9 @@ def bodies(room: KeptRoom) -> list[str]:
     return [body.decode() for message in room.messages for body in re.findall(b"<body>(.*?)</body>", message.raw)]
 
 
-class UpgradeTests(unittest.SynchronousTestCase):
+class UpgradeTestCase(unittest.SynchronousTestCase):
+    """What is to be there after an upgrade."""
+
     def opened(self, place: Place) -> KeptAccount:
         """Open it twice: what the first time has changed is read the second time."""
         for _ in range(2):
@@ -101,6 +103,8 @@ class UpgradeTests(unittest.SynchronousTestCase):
         self.assertEqual(named, [(one, one - 1000) for one in copies if one != copies[1]])
         self.assertEqual([row.raw for row in rows if row.body is not None], [b""] * len(named))
 
+
+class UpgradeTests(UpgradeTestCase):
     def test_releases(self) -> None:
         self.assertIn("0.1.0", RELEASES)
 
@@ -114,6 +118,10 @@ class UpgradeTests(unittest.SynchronousTestCase):
             self.check(self.opened(place))
             shutil.move(directory / "copy.sqlite", directory / "state.sqlite")
             self.check_shared(place)
+
+
+class UpgradeOnPostgreSQLTests(UpgradeTestCase):
+    needs_programs = True  # not for `make unit`
 
     def test_postgresql(self) -> None:
         require_postgresql()

@@ -23,8 +23,8 @@ from testrun.cost import cpu_with_children
 from testrun.forking import renew_reactor
 
 PR_SET_PDEATHSIG = 1
-# Objects, and collections of younger ones, between two looks for garbage: by Python's own 700, 10, 10 those take a tenth
-# of the CPU of the tests.
+# Objects, and collections of younger ones, between two looks for garbage. By Python's own 700, 10, 10 these take a
+# tenth of the tests' CPU.
 GARBAGE = (3000, 10, 200)
 
 
@@ -39,7 +39,7 @@ def main(directory: Path, orders: int, pipe: int) -> None:
     from twisted.logger import FileLogObserver, formatEventAsClassicLogText, globalLogBeginner
 
     with open("test.log", "w", encoding="utf-8") as logged:
-        observer = FileLogObserver(logged, lambda event: formatEventAsClassicLogText(event, formatTime))
+        observer = FileLogObserver(logged, lambda event: formatEventAsClassicLogText(event, time_of))
         globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
         work(os.fdopen(orders), os.fdopen(pipe, "w"))
 
@@ -66,7 +66,7 @@ def leave_warnings_to_python() -> None:
     _synctest._setWarningRegistryToNone = lambda _modules: None
 
 
-def formatTime(when: float | None) -> str:  # noqa: N802 (twisted calls it by name)
+def time_of(when: float | None) -> str:
     """A time as trial's log has it. Twisted's own looks up the time zone for each line."""
     return "-" if when is None else second(int(when))
 
