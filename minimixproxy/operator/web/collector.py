@@ -81,6 +81,8 @@ class ProxyCollector:
         connected = sum(domain.connected for domain in domains)
         yield _gauge("client_proxy_domains", "Domains of client_proxy.", len(domains))
         yield _gauge("client_proxy_connected", "Those that their server has accepted.", connected)
+        about = "Those that another process of the cluster is to connect."
+        yield _gauge("client_proxy_standing_by", about, sum(domain.standing_by for domain in domains))
         yield _gauge("client_proxy_resources", "Resources that answer for them.", _sum(status, "resources"))
         yield _gauge("client_proxy_open_requests", "Requests that are not answered yet.", _sum(status, "requests"))
         dropped = sum(domain.dropped for domain in domains)

@@ -64,6 +64,10 @@ class WatchedDomain(Protocol):
         """Whether the server has accepted the component."""
 
     @property
+    def standing_by(self) -> bool:
+        """Whether another process of a cluster is to connect it, not this one."""
+
+    @property
     def dropped(self) -> int:
         """How many stanzas went nowhere."""
 

@@ -75,6 +75,7 @@ class FakeJournal:
 class FakeDomain:
     connected: bool = True
     dropped: int = 0
+    standing_by: bool = False
 
     def status(self) -> dict[str, object]:
         return {"resources": 2, "requests": 3}
@@ -91,7 +92,7 @@ class MetricsCase(SynchronousTestCase):
         watched = Watched(
             lambda: self.accounts,
             lambda: self.journal,
-            [FakeDomain(), FakeDomain(False, 4)],
+            [FakeDomain(), FakeDomain(False, 4), FakeDomain(False, standing_by=True)],
             lambda: 7,
             self.net,
             lambda: self.cluster,
@@ -191,10 +192,11 @@ class NumbersTests(MetricsCase):
 
     def test_client_proxy(self) -> None:
         for name, value in (
-            ("domains", 2),
+            ("domains", 3),
             ("connected", 1),
-            ("resources", 4),
-            ("open_requests", 6),
+            ("standing_by", 1),
+            ("resources", 6),
+            ("open_requests", 9),
             ("dropped_total", 4),
         ):
             self.assertEqual(self.value(f"client_proxy_{name}"), value, name)
