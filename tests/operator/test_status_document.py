@@ -12,6 +12,7 @@ from minimixproxy.minimix.interfaces.endings import Ending, Why
 from minimixproxy.operator.commands.status import STATUS
 from minimixproxy.operator.reported import Trouble
 from minimixproxy.operator.status_report import MAX_ACCOUNTS, SCHEMA
+from minimixproxy.storage.leases import MOST_ORPHANS
 from tests.minimix.fakes import BARE, FakeSession
 from tests.minimix.owned import FakeRoom
 from tests.operator.schema import DOCUMENT, faults, tables
@@ -43,6 +44,9 @@ class SchemaTests(ReportCase):
         }
         self.assertEqual(kinds - {"text", "texts", "number", "numbers", "boolean"}, set(tables()) - {"status"})
         self.assertIn(f"is its version, {SCHEMA}:", DOCUMENT.read_text("utf-8"))
+
+    def test_how_many_accounts_of_nobody_are_counted(self) -> None:
+        self.assertIn(f"{MOST_ORPHANS:,} or more are counted as so many", DOCUMENT.read_text("utf-8"))
 
     def test_a_fault_is_found(self) -> None:
         self.everything()
