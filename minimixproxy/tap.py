@@ -23,6 +23,7 @@ from minimixproxy.accountstream.login import UpstreamLogins
 from minimixproxy.c2s.own_streams import is_own
 from minimixproxy.c2s.server import listener
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
+from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.checking.finding import Finding
 from minimixproxy.checking.loops import check_loops
@@ -230,7 +231,12 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
     )
     place = _place(settings)
     if cluster is not None:
-        membership = cluster.join(journal, accounts, lambda error: state.lost(error))
+        membership = cluster.join(
+            journal,
+            accounts,
+            lambda handed, login: ClientSession.restored(clients.clients.context.sessions, handed, login),
+            lambda error: state.lost(error),
+        )
         place = cluster.place(place)
     opening = partial(manager.taking_time, f"opening the state, {place.database.name}")
     state = StateService(journal, place, accounts, reactor, opening)

@@ -77,6 +77,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "ASK_AT_BYTES": 64 * 1024,
         "MAX_UNHANDLED": 10_000,
         "ANSWER_WITHIN": 90,
+        "MAX_HANDED": 256 * 1024,
     },
     "c2s.websocket.frames": {"MAX_IDLE": 200, "IDLE_RATE": 20},
     "c2s.websocket.handshake": {"MAX_REQUEST": 16_384},
@@ -85,6 +86,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.websocket.transport": {"LINGER": 1},
     "c2s.session.output": {"LAZY_TIME": 0.0025, "MAX_UNACKNOWLEDGED": 2000, "MAX_EXCUSED": 20_000},
     "c2s.session.farewell": {"LONGEST": 2},
+    "minimix.occupancy.occupancies": {"MAX_HANDED": 256 * 1024},
     "c2s.session.login_lines": {
         "LOGINS_PER_SECOND": 100,
         "LOGINS_BURST": 25,

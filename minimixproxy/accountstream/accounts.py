@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 
 from minimixproxy.accountstream.account_login import AccountLogin, LoginContext
 from minimixproxy.accountstream.enrolling import Enrolling
@@ -21,11 +21,13 @@ from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.interfaces.enrolling import Enrolled, NotEnrolled, Refused
+from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedSession
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.timing.answered_line import OPENINGS
 from minimixproxy.timing.answered_lines import AnsweredLines
+from minimixproxy.timing.clock import wall_time
 from minimixproxy.timing.lines import Line
 from minimixproxy.wire.lazy_stanzas import Output
 
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 # `AnswerWindow`); but no more of all domains in a second than these: each is some milliseconds of work.
 OPENINGS_PER_SECOND = 100
 OPENINGS_BURST = 10
+
+
+#: Makes a session of what another process had, and of its login.
+Revive = Callable[[HandedSession, "Login"], object]
 
 
 class Accounts(MultiService):
@@ -64,6 +70,7 @@ class Accounts(MultiService):
         self.known_keys = AccountKeys(context.enrolled, self._login_of)
         self.enrolling = Enrolling(self, context.logins, context.enrolled, self.known_keys)
         self._held: dict[str, HeldAccount] = {}
+        self._handed: dict[str, tuple[HandedAccount, Revive]] = {}  # of those that are about to be restored
         self._returning = Returning(context.clock, self._restore)
         self._openings = AnsweredLines(context.clock, OPENINGS_PER_SECOND, OPENINGS_BURST, OPENINGS)
         self._seen = SeenClients(context.clock, lambda: list(self._held.values()), self.holds)
@@ -129,6 +136,14 @@ class Accounts(MultiService):
             held.enrolled(login)
         return held is not None
 
+    def take_over(self, kept: list[KeptAccount], handed: Mapping[str, HandedAccount], revive: Revive) -> None:
+        """Take accounts as they were kept, with sessions that another process had of some, by bare JID."""
+        self._handed.update((bare, (account, revive)) for bare, account in handed.items())
+        self.restore(kept)
+        for bare in handed.keys() - {account.bare for account in kept}:
+            self._hold(bare)
+            self._go_on(bare, *self._handed.pop(bare))
+
     def restore(self, kept: list[KeptAccount]) -> None:
         """Take the accounts that were kept: those that are in rooms come back into them, a few at a time.
 
@@ -154,11 +169,26 @@ class Accounts(MultiService):
             self.log.failure("while restoring {account}", account=kept.bare)
 
     def _take(self, kept: KeptAccount) -> None:
-        if is_needed(kept.bare, kept.last_seen, bool(kept.rooms), self.logins):
+        handed = self._handed.pop(kept.bare, None)
+        if handed is not None or is_needed(kept.bare, kept.last_seen, bool(kept.rooms), self.logins):
             self._hold(kept.bare).restore(kept)
+            if handed is not None:
+                self._go_on(kept.bare, *handed)
         else:
             self.log.info("{account} had no client for long enough: forgotten", account=kept.bare)
             self._journal.account_expired(kept.bare)
+
+    def _go_on(self, bare: str, handed: HandedAccount, revive: Revive) -> None:
+        """Go on with sessions, as far as they can be and have not slept for too long, before rooms are joined again."""
+        age = wall_time(self._clock) - handed.time
+        for session in handed.sessions:
+            login = self.logins.logins.revive(session.login, bare)
+            if login is not None and age < session.client.seconds:
+                try:
+                    revive(session, login)
+                except Exception:  # noqa: BLE001 (one damaged session must not cost the others)
+                    self.log.failure("while a session of {account} was gone on with", account=bare)
+        self._held[bare].account.take_over(handed)
 
     def _find(self, bare: str) -> HeldAccount | None:
         self._returning.first(bare)
@@ -178,22 +208,31 @@ class Accounts(MultiService):
         held = self._held.get(bare)
         return held is not None and held.account.is_idle
 
-    def dismiss(self, bare: str) -> Deferred[None]:
+    def dismiss(self, bare: str) -> Deferred[HandedAccount | None]:
         """Another process is to have an account: end its sessions. Fires when none is left, within seconds.
 
-        That journals what its clients have seen. Whoever comes meanwhile has to come again.
+        That journals what its clients have seen. With what is handed on, None if there is nothing: of sessions that
+        can be resumed, and all that rooms have said by then has come to them. The others are told to come again.
         """
         held = self._find(bare)
         sessions = list(held.account.sessions) if held is not None else []
         settled = [Deferred[None]() for _ in sessions]
         for session, done in zip(sessions, settled, strict=True):
             session.when_settled(partial(done.callback, None))
-        return DeferredList(settled).addCallback(lambda _: self._close_sessions(bare))
+        given_out = Deferred[None]()
+        behind = self._journal.gated(_call)  # whatever is on its way to a session
+        all_settled: Deferred[Any] = DeferredList(settled)
+        all_settled.addCallback(lambda _: behind(partial(given_out.callback, None)))
+        return given_out.addCallback(lambda _: self._part_with_sessions(bare)) if sessions else succeed(None)
 
-    def _close_sessions(self, bare: str) -> None:
+    def _part_with_sessions(self, bare: str) -> HandedAccount | None:
         held = self._held.get(bare)
-        for session in list(held.account.sessions) if held is not None else ():
+        if held is None:
+            return None
+        handed = held.account.hand_on(lambda login: self.logins.logins.keep(login, None), wall_time(self._clock))
+        for session in list(held.account.sessions):
             session.close("system-shutdown")
+        return handed
 
     def drop(self, bare: str) -> None:
         """Another process has an account, and comes back into its rooms. Nothing of it is journalled any more."""
@@ -314,3 +353,7 @@ class Accounts(MultiService):
             held.stop()
         stopped: Deferred[Any] = super().stopService()
         return stopped
+
+
+def _call(call: Any) -> None:
+    call()

@@ -231,21 +231,21 @@ class HolderPipe:
             self._holder_gone()
 
     def _holder_gone(self) -> None:
-        """End the client's stream, if the holder has not done so: it comes again, and goes on where it was."""
+        """Cut the client off, unless the holder has closed its stream.
+
+        It comes again, and can resume the stream (XEP-0198 §5) if the account has gone to another process in order.
+        """
         stream = self._stream
         if stream is None:
             return
-        if self._last == STREAM_END:
-            self._leave(b"")
-            return
-        self.log.info(
-            "{name}, which held the account of the client at {address}, is gone: the client is to connect again",
-            name=self._name,
-            address=stream.peer.address,
-        )
-        # Within an element an error would be part of it, but on a WebSocket that is sent whole, or not at all.
-        whole = not self._last or self._last.endswith(b">") or stream.bottom.standalone
-        self._leave(stream_error("reset", "connect again") if whole else b"")
+        if self._last != STREAM_END:
+            self.log.info(
+                "{name}, which held the account of the client at {address}, is gone or has it no more: the client is "
+                "to come again",
+                name=self._name,
+                address=stream.peer.address,
+            )
+        self._leave(b"")
 
     def _leave(self, last: bytes) -> None:
         stream, self._stream = self._stream, None

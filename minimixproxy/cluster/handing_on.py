@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from minimixproxy.cluster.departures import Departures, Draining
 from minimixproxy.cluster.interfaces import Accounts
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.handed import HandedAccount
 from minimixproxy.storage.leases import Holder
 from minimixproxy.timing.clock import Clock
 
@@ -32,7 +33,7 @@ class Held(Protocol):
     def is_busy(self, bare: str) -> bool:
         """Tell whether an account is asked for, or is being let go."""
 
-    def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
+    def let_go(self, bare: str, *, to_others: bool, handed: HandedAccount | None = None) -> Deferred[None]:
         """Have an account be this process's no more. Fires when that is on disk."""
 
 
@@ -124,16 +125,16 @@ class HandingOn:
             self._held.let_go(bare, to_others=False)
             return
         self._on_their_way.add(bare)
-        going = self._accounts.dismiss(bare).addCallback(lambda _: self._went(bare))
+        going = self._accounts.dismiss(bare).addCallback(lambda handed: self._went(bare, handed))
         going.addErrback(lambda failure: self.log.failure("while {account} was handed on", failure, account=bare))
         going.addBoth(lambda _: self._on_their_way.discard(bare))
         going.addCallback(lambda _: self._see_whether_all_are_gone())
 
-    def _went(self, bare: str) -> Deferred[None] | None:
+    def _went(self, bare: str, handed: HandedAccount | None) -> Deferred[None] | None:
         """Nobody uses it any more. It may have been forgotten meanwhile, or this process is over."""
         if bare not in self._held.held or self._held.is_busy(bare) or not self._accounts.knows(bare):
             return None
-        on_disk = self._held.let_go(bare, to_others=True)
+        on_disk = self._held.let_go(bare, to_others=True, handed=handed)
         self._accounts.drop(bare)
         return on_disk
 

@@ -16,11 +16,12 @@ from twisted.python.failure import Failure
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster import tallies
 from minimixproxy.cluster.handing_on import HandingOn
-from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Run
+from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Revive, Run
 from minimixproxy.cluster.shares import own_share, takers
 from minimixproxy.cluster.taking import Taking
 from minimixproxy.cluster.view import View
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.handed import HandedAccount
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import HeldByAnother
@@ -49,9 +50,11 @@ class Holding:
 
     log = Logger()
 
-    def __init__(self, journal: Journal, accounts: Accounts, clock: Clock) -> None:
+    def __init__(self, journal: Journal, accounts: Accounts, revive: Revive, clock: Clock) -> None:
+        """`revive`: makes sessions of what other processes had."""
         self._journal = journal
         self._accounts = accounts
+        self._revive = revive
         self._clock = clock
         self._leases: Leases
         self._life: Life
@@ -238,8 +241,8 @@ class Holding:
         self._journal.adopt(new)
         for bare in new.names:
             self._stay(bare)
-        if new.accounts:
-            self._accounts.restore([account.kept for account in new.accounts])
+        if new.accounts or new.handed:
+            self._accounts.take_over([account.kept for account in new.accounts], new.handed, self._revive)
 
     def _stay(self, bare: str) -> None:
         self.held[bare] = self._clock.seconds() + GRACE
@@ -254,12 +257,14 @@ class Holding:
                 self.let_go(bare, to_others=False)
         self._sweeps.start(GRACE / 4, self._sweep)
 
-    def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
+    def let_go(self, bare: str, *, to_others: bool, handed: HandedAccount | None = None) -> Deferred[None]:
         """Have an account be this process's no more. Fires when that is on disk; nobody asks for it before."""
         del self.held[bare]
         tallies.ACCOUNT_CHANGES.count(tallies.HANDED_ON if to_others else tallies.LET_GO)
         self._busy[bare] = []
-        return self._journal.let_go(bare, to_others=to_others).addCallback(lambda _on_disk: self._free(bare))
+        return self._journal.let_go(bare, to_others=to_others, handed=handed).addCallback(
+            lambda _on_disk: self._free(bare)
+        )
 
     # Trouble ---------------------------------------------------------------------------------------------------
 

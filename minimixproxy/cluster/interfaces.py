@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedSession
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.leases import HeldBy, Holder, Survey
@@ -14,6 +15,10 @@ from minimixproxy.storage.leases import HeldBy, Holder, Survey
 _Result = TypeVar("_Result")
 #: Has something done in a thread.
 Run = Callable[[Callable[[], _Result]], "Deferred[_Result]"]
+
+
+#: Makes a session of what another process had.
+Revive = Callable[[HandedSession, Any], object]
 
 
 class Leases(Protocol):
@@ -54,18 +59,15 @@ class Journal(Protocol):
     def adopt(self, adopted: Adopted) -> None:
         """These accounts are this process's from now on."""
 
-    def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
+    def let_go(self, bare: str, *, to_others: bool, handed: HandedAccount | None = None) -> Deferred[None]:
         """An account is this process's no more, when that fires: then it is on disk.
 
-        `to_others`: another process is to take it; else nobody needs it.
+        `to_others`: another process is to take it; else nobody needs it. `handed`: what goes along.
         """
 
 
 class Accounts(Protocol):
     """The accounts in memory."""
-
-    def restore(self, kept: list[KeptAccount]) -> None:
-        """Take accounts as they were kept."""
 
     def knows(self, bare: str) -> bool:
         """Tell whether an account is in memory."""
@@ -73,8 +75,14 @@ class Accounts(Protocol):
     def is_idle(self, bare: str) -> bool:
         """Tell whether another process may have an account: nobody notices but its rooms."""
 
-    def dismiss(self, bare: str) -> Deferred[None]:
-        """End an account's sessions; fires when that is journalled, within seconds. At once, if there are none."""
+    def dismiss(self, bare: str) -> Deferred[HandedAccount | None]:
+        """End an account's sessions; fires when that is journalled, within seconds. At once, if there are none.
+
+        With what another process goes on with, None if there is nothing.
+        """
+
+    def take_over(self, kept: list[KeptAccount], handed: Mapping[str, HandedAccount], revive: Revive) -> None:
+        """Take accounts as they were kept, with sessions that another process had of some, by bare JID."""
 
     def drop(self, bare: str) -> None:
         """An account without sessions is another process's."""

@@ -14,7 +14,7 @@ from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.cluster.component_duty import ComponentDuty
 from minimixproxy.cluster.dialling import dialler
 from minimixproxy.cluster.holding import Holding
-from minimixproxy.cluster.interfaces import Accounts, Component, Journal
+from minimixproxy.cluster.interfaces import Accounts, Component, Journal, Revive
 from minimixproxy.cluster.internal_port import InternalPort, ThisProcess
 from minimixproxy.cluster.internal_service import InternalService
 from minimixproxy.cluster.internal_tls import InternalTLS
@@ -44,9 +44,11 @@ class ClusterPart:
         """Tell whether this process has an account."""
         return bare in self.membership.holding
 
-    def join(self, journal: Journal, accounts: Accounts, lost: Callable[[StateError], None]) -> Membership:
-        """Return the service that holds accounts. `lost`: see `Holding.begin`."""
-        holding = Holding(journal, accounts, self._reactor)
+    def join(
+        self, journal: Journal, accounts: Accounts, revive: Revive, lost: Callable[[StateError], None]
+    ) -> Membership:
+        """Return the service that holds accounts. `revive`: see `Holding`; `lost`: see `Holding.begin`."""
+        holding = Holding(journal, accounts, revive, self._reactor)
         self.membership = Membership(self._section, self._secret, holding, lost, self._reactor)
         return self.membership
 

@@ -5,7 +5,8 @@ The routing tables of docs/architecture.md are `from_client` and `from_server` h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from minimixproxy.bounds.shared_rate import SharedRate
 from minimixproxy.jids import Address, InvalidJID, Whose, parse_jid, whose
@@ -20,7 +21,8 @@ from minimixproxy.minimix.direct_sessions import DirectSessions
 from minimixproxy.minimix.interfaces.account_host import AccountHost
 from minimixproxy.minimix.interfaces.endings import Ending, Why
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptRoom, TokenDevice
+from minimixproxy.minimix.interfaces.handed import HandedAccount
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptRoom, TokenDevice
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.managed_sessions import ManagedSessions
 from minimixproxy.minimix.occupancy.occupancies import Occupancies
@@ -32,6 +34,7 @@ from minimixproxy.minimix.push.pushing import Pushing
 from minimixproxy.minimix.read_state import ReadState, ReadStateHandler
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.room.outbox import is_to_all
+from minimixproxy.minimix.room.own_presence import presence_of
 from minimixproxy.minimix.room.sessions import Sessions
 from minimixproxy.minimix.stream_release import StreamRelease
 from minimixproxy.minimix.subprotocols.iq_proxying import IQProxyHandler
@@ -225,6 +228,31 @@ class Account:
         self._pausing.remove(session)
         self._direct.remove(session)
         self._user.session_closed(session)
+
+    # Another process of the cluster goes on with it, or had it --------------------------------------------------
+
+    def hand_on(self, keep: Callable[[Any], KeptLogin], time: float) -> HandedAccount | None:
+        """Hand on the sessions that can be; the others stay. None: none can be.
+
+        `keep`: see `SessionPort.hand_on`. `time`: of now, seconds since the epoch.
+        """
+        rooms = self.occupancies.handed()
+        if rooms is None or self.iqs.waiting:
+            return None
+        found = [session.hand_on(keep, self.sessions.payload(session)) for session in list(self.sessions)]
+        sessions = tuple(session for session in found if session is not None)
+        return HandedAccount(time, sessions, rooms) if sessions else None
+
+    def take_over(self, handed: HandedAccount) -> None:
+        """Go on in the rooms, before they are joined again, with sessions that were bound anew."""
+        sessions = {session.jid: session for session in self.sessions}
+        for one in handed.sessions:
+            session = sessions.get(one.jid)
+            if session is not None:
+                self.sessions.shows(session, presence_of(one.shows))
+        self.occupancies.take_over(handed.rooms, sessions)
+
+    # Sessions, on ----------------------------------------------------------------------------------------------
 
     def session_managed(self, session: SessionPort) -> None:
         """From now on a client acknowledges what it gets (XEP-0198)."""

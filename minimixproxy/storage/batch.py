@@ -46,6 +46,7 @@ class Batch:
         "gone_keys",
         "gone_rooms",
         "gone_tokens",
+        "handed",
         "leaves_copies",
         "left_out",
         "login_keys",
@@ -92,6 +93,7 @@ class Batch:
         self.replaced_rooms: list[int] = []  # the same, of these rooms alone
         self.released: list[str] = []  # accounts that this process of a cluster lets go, when all else is written ...
         self.freed: list[str] = []  # ... and those that another one is to take
+        self.handed: dict[str, tuple[str, bytes]] = {}  # rows of what goes along with some of these
         self.output: Waiting = []  # what clients are told when this is on disk
         self.size = 0  # bytes of messages, about
         self.top = 0  # the last sequence given when this batch was closed

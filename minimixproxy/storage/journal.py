@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from twisted.internet.defer import Deferred
 
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.handed import HandedAccount
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptPush, TokenDevice
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage.account_rows import AccountRows
@@ -21,6 +22,7 @@ from minimixproxy.storage.bodies import Placing
 from minimixproxy.storage.durability import Durability, JournalStatus, Outlet
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.given_out import Mark
+from minimixproxy.storage.handed_accounts import HANDED, encoded
 from minimixproxy.storage.loading import LoadedAccount
 from minimixproxy.storage.login_keys import LoginKeys
 from minimixproxy.storage.login_tokens import Kept, LoginTokens
@@ -63,6 +65,7 @@ class Adopted:
     login_tokens: Mapping[str, Mapping[str, Kept]]  # by bare JID and device
     blocked: Mapping[str, Block]  # by bare JID
     last_sequence: int
+    handed: Mapping[str, HandedAccount] = field(default_factory=dict)  # by bare JID, what came along
 
     def without(self, names: Container[str]) -> Adopted:
         """Return the same but for these accounts."""
@@ -75,6 +78,7 @@ class Adopted:
             {bare: one for bare, one in self.login_tokens.items() if bare not in names},
             {bare: one for bare, one in self.blocked.items() if bare not in names},
             self.last_sequence,
+            {bare: one for bare, one in self.handed.items() if bare not in names},
         )
 
 
@@ -91,6 +95,7 @@ class SQLJournal:
         self.login_tokens = LoginTokens(self.gathering, clock)
         self.blocked = BlockedAccounts(self.gathering)
         self._rows: AccountRows
+        self._sealer: Sealer
         self._in_memory: Callable[[], Iterable[KeptAccount]] | None = None
 
     def start(
@@ -105,6 +110,7 @@ class SQLJournal:
         `in_memory` returns all that there is, when messages had to be let go. None: they stay lost to the database.
         """
         self._in_memory = in_memory
+        self._sealer = state.sealer
         last_id = state.numbering.last_before(state.last_id)
         self._rows = AccountRows(self.gathering, state.sealer, state.accounts, state.bodies, last_id)
         self.login_keys.loaded(state.sealer, state.login_keys)
@@ -123,10 +129,11 @@ class SQLJournal:
         self.login_tokens.adopt(adopted.login_tokens)
         self.blocked.adopt(adopted.blocked)
 
-    def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
+    def let_go(self, bare: str, *, to_others: bool, handed: HandedAccount | None = None) -> Deferred[None]:
         """An account is this process's no more, when that fires: all that was journalled of it is on disk then.
 
-        `to_others`: another process is to take it; else nobody needs it, and nothing is kept of it.
+        `to_others`: another process is to take it; else nobody needs it, and nothing is kept of it. `handed`: what goes
+        along.
         """
         self._rows.let_go(bare)
         self.login_keys.let_go(bare)
@@ -134,6 +141,8 @@ class SQLJournal:
         self.blocked.let_go(bare)
         batch = self.gathering.batch or self.gathering.begin()
         (batch.freed if to_others else batch.released).append(bare)
+        if handed is not None:
+            batch.handed[bare] = (bare, self._sealer.seal(encoded(handed), *HANDED, bare))
         done = Deferred[None]()
         batch.erased.append((Erasure.NOWHERE, done))
         return done

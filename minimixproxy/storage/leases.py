@@ -7,7 +7,7 @@ over (see `cluster_lease`), or has let it go.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -15,14 +15,16 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import OperationalError
 
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.handed import HandedAccount
 from minimixproxy.storage.cluster_lease import NOTHING, ClusterLease
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import said
+from minimixproxy.storage.handed_accounts import HANDED, decoded
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import NOW
 from minimixproxy.storage.loading import GivenOutUpTo, Loader
 from minimixproxy.storage.schema import FREE
-from minimixproxy.storage.sealing import Sealer
+from minimixproxy.storage.sealing import Sealer, Unsealable
 
 #: Whoever stands still, or is cut off, in the middle of a transaction must not be in others' way: it locks its row.
 _PATIENCE = """
@@ -65,6 +67,7 @@ ORDER BY bare LIMIT %s
 _LEFT_NOTHING = """
 DELETE FROM holders WHERE ended AND NOT EXISTS (SELECT FROM leases WHERE leases.holder = holders.number)
 """
+_HANDED = "DELETE FROM handed WHERE bare = ANY(%s) RETURNING bare, sealed"
 _Result = TypeVar("_Result")
 
 MOST_ORPHANS: Final = 20_000  # looked at in one survey
@@ -185,7 +188,20 @@ class Leases:
         loader = Loader(connection, self._database.name, self._sealer, names)
         found = loader.load(GivenOutUpTo(self._given_out, given_out))
         keys, tokens = loader.login_keys, loader.login_tokens
-        return Adopted(names, found, keys, tokens, loader.blocked, loader.last_sequence)
+        handed = dict(self._handed(connection, names))
+        return Adopted(names, found, keys, tokens, loader.blocked, loader.last_sequence, handed)
+
+    def _handed(self, connection: Connection, names: Sequence[str]) -> Iterator[tuple[str, HandedAccount]]:
+        """Take what its former process has let an account have; once, whatever becomes of it."""
+        for bare, sealed in connection.exec_driver_sql(_HANDED, (list(names),)).all():
+            try:
+                handed = decoded(self._sealer.open(bytes(sealed), *HANDED, bare))
+            except Unsealable:
+                handed = None
+            if handed is None:
+                self.log.warn("sessions of {account} are not gone on with: they cannot be read", account=bare)
+            else:
+                yield bare, handed
 
     def _survey(self, connection: Connection, *, thorough: bool) -> Survey:
         buried = [Holder(*row) for row in connection.exec_driver_sql(_BURY, (self._lease.number,))]

@@ -122,7 +122,8 @@ class Loader:
                 self._try(table, row, take)
         self._settle_cursors(given_out)
         if self._only is None:
-            for cluster in (schema.leases, schema.components, schema.holders):  # whose processes are over
+            of_clusters = (schema.leases, schema.components, schema.holders, schema.handed)  # whose processes are over
+            for cluster in of_clusters:
                 self._connection.execute(delete(cluster))
         for row in self._rows(schema.cursors):
             self._try(schema.cursors, row, self._cursor)

@@ -14,7 +14,7 @@ from minimixproxy.storage.lease import Lease
 
 _BATCH = 1000  # rows
 #: What each database has of its own: who holds it. What tells it from others goes along, for `given_out` goes by that.
-_NOT_MOVED = frozenset({schema.holder})
+_NOT_MOVED = frozenset({schema.holder, schema.handed})
 
 
 def move(source: Database, target: Database, installation: str) -> dict[str, int]:

@@ -80,6 +80,14 @@ components = Table(
     Column("holder", Number, nullable=False),
 )
 
+#: What goes along with an account from one process of a cluster to another (see `handed_accounts`), sealed.
+handed = Table(
+    "handed",
+    metadata,
+    Column("bare", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
 accounts = Table(
     "accounts",
     metadata,

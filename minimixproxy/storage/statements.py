@@ -21,6 +21,7 @@ from minimixproxy.storage.schema import (
     acknowledged,
     blocked,
     cursors,
+    handed,
     leases,
     login_keys,
     login_tokens,
@@ -84,6 +85,7 @@ class Statements:
         self.no_history = (self._text(delete(messages)), self._text(delete(privates)))
         self.no_history_of_room = (self._deleted(messages.c.room_id), self._deleted(privates.c.room_id))
         self.no_lease = self._deleted(leases.c.bare)
+        self.handed = self._upserted(handed)
         self.free_lease = self._text(
             update(leases).values(holder=literal_column(str(FREE))).where(leases.c.bare == bindparam("key"))
         )

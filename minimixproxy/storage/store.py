@@ -283,6 +283,7 @@ class Store:
         yield from ((texts.no_privates, (key,), NO_MATTER) for key in batch.gone_rooms)
         yield from ((texts.no_cursors, (key,), NO_MATTER) for key in batch.gone_rooms)
         yield from ((texts.no_lease, (bare,), NO_MATTER) for bare in batch.released)
+        yield from ((texts.handed, row, NO_MATTER) for row in batch.handed.values())
         yield from ((texts.free_lease, (bare,), NO_MATTER) for bare in batch.freed)
 
     def _write_singly(self, batch: Batch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from minimixproxy.stream_management.unacknowledged import MODULUS
 
@@ -58,6 +58,22 @@ class Handled:
         if self._open or self._last.holds:
             self._open.append(self._last)
         return before is None
+
+    @property
+    def open(self) -> tuple[bool, ...]:
+        """For each that does not count as handled, from the first: whether somebody holds it."""
+        return tuple(one.holds > 0 for one in self._open)
+
+    def restore(self, received: int, held: Sequence[bool]) -> list[Callable[[], None]]:
+        """Go on from what another one was (see `received` and `open`). Return what lets those go that are held."""
+        self.received = received
+        holds: list[Callable[[], None]] = []
+        for is_held in held:
+            one = _Received(None)
+            self._open.append(one)
+            if is_held:
+                holds.append(_Hold(self, one).release)
+        return holds
 
     @property
     def expects_again(self) -> bool:

@@ -1,6 +1,6 @@
 """What one process of a cluster holds, without a database."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
@@ -11,8 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster.departures import DRAINED, MOVED
 from minimixproxy.cluster.holding import GRACE, LOOK, MOST_WAITING, THOROUGH, Holding
+from minimixproxy.cluster.interfaces import Revive
 from minimixproxy.cluster.shares import share_of
 from minimixproxy.cluster.taking import AT_ONCE, LONGEST, PUT_OFF, UNSURE
+from minimixproxy.minimix.interfaces.handed import HandedAccount
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
@@ -108,11 +110,12 @@ class HoldingTestCase(SynchronousTestCase):
         self.in_memory: set[str] = set()
         self.idle: set[str] = set()  # of these
         self.dismissed: list[str] = []
-        self.leaving: dict[str, Deferred[None]] = {}  # whose clients are told to go
+        self.leaving: dict[str, Deferred[HandedAccount | None]] = {}  # whose clients are told to go
+        self.taken_over: list[tuple[str, HandedAccount]] = []
         self.on_disk: list[Deferred[None]] = []
         self.lost: list[StateError] = []
         self.threads: list[tuple[Callable[[], Any], Deferred[Any]]] | None = None  # None: done at once
-        self.holding = Holding(self, self, self.clock)
+        self.holding = Holding(self, self, lambda _handed, _login: None, self.clock)
 
     def begin(self) -> None:
         self.holding.begin(self.leases, self, self.run_in_thread, self.lost.append)
@@ -123,13 +126,14 @@ class HoldingTestCase(SynchronousTestCase):
     def adopt(self, adopted: Adopted) -> None:
         self.journalled += [("adopt", bare) for bare in adopted.names]
 
-    def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
+    def let_go(self, bare: str, *, to_others: bool, handed: HandedAccount | None = None) -> Deferred[None]:
         self.journalled.append(("hand on" if to_others else "let go", bare))
         done = Deferred[None]()
         self.on_disk.append(done)
         return done
 
-    def restore(self, kept: list[KeptAccount]) -> None:
+    def take_over(self, kept: list[KeptAccount], handed: Mapping[str, HandedAccount], revive: Revive) -> None:
+        self.taken_over += handed.items()
         self.restored += [account.bare for account in kept]
         self.in_memory.update(self.restored)
 
@@ -139,7 +143,7 @@ class HoldingTestCase(SynchronousTestCase):
     def is_idle(self, bare: str) -> bool:
         return bare in self.idle
 
-    def dismiss(self, bare: str) -> Deferred[None]:
+    def dismiss(self, bare: str) -> Deferred[HandedAccount | None]:
         self.assertIn(bare, self.holding, "else nobody would journal what its clients have seen")
         self.dismissed.append(bare)
         if bare not in self.idle:

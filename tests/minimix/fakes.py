@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -13,6 +14,8 @@ from minimixproxy.c2s.session.account_interface import AccountPort
 from minimixproxy.config.settings import Push, Rooms
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
+from minimixproxy.minimix.interfaces.handed import HandedSession
+from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
@@ -126,6 +129,9 @@ class FakeSession:
 
     def when_settled(self, call: Callable[[], None]) -> None:
         call()
+
+    def hand_on(self, keep: Callable[[Any], KeptLogin], shows: bytes) -> HandedSession | None:
+        return None
 
     def when_got(self, call: Callable[[], None]) -> None:
         self.unacknowledged.append(call)

@@ -3,6 +3,9 @@
 from dataclasses import replace
 from threading import Thread
 
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+
+from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedRoom
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptPrivate
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage.cluster_lease import NOTHING, ClusterLease, Node
@@ -334,6 +337,42 @@ class HandoverTests(ClusterTestCase):
         self.assertEqual((found.membership, found.messages, found.privates), (membership, kept, [private]))
         self.assertEqual(found.cursors, {"phone": kept[1].sequence})
         self.assertEqual((other.journal.login_keys.of(BARE), BARE in other.journal.blocked), ((KEYS,), True))
+
+    def test_what_goes_along(self) -> None:
+        """Once, sealed; and only to who takes the account."""
+        one, other, third = self.process(), self.process(), self.process()
+        handed = HandedAccount(5.0, (), (HandedRoom(ROOM, (b"<presence/>",), None, None, None, (), ()),))
+        for bare in (BARE, BOB):
+            one.adopted(bare)
+            one.keep(1, bare)
+        one.turn()
+        one.journal.let_go(BARE, to_others=True, handed=handed)
+        one.journal.let_go(BOB, to_others=True)
+        one.turn()
+        self.assertNotIn(b"presence", self.execute("SELECT sealed FROM handed")[0][0])
+        found = {bare: other.claim(bare) for bare in (BARE, BOB)}
+        self.assertEqual([getattr(found[bare], "handed", None) for bare in (BARE, BOB)], [{BARE: handed}, {}])
+        other.journal.let_go(BARE, to_others=True)
+        other.turn()
+        adopted = third.claim()
+        assert isinstance(adopted, Adopted)
+        self.assertEqual((adopted.names, adopted.handed), ([BARE], {}))
+
+    def test_what_goes_along_and_is_damaged(self) -> None:
+        """Clients have to log in anew; the account is there all the same."""
+        one, other = self.process(), self.process()
+        one.adopted()
+        one.journal.let_go(BARE, to_others=True, handed=HandedAccount(5.0, (), ()))
+        one.turn()
+        self.execute("UPDATE handed SET sealed = 'nonsense'")
+        with capturedLogs() as log:
+            adopted = other.claim()
+        assert isinstance(adopted, Adopted)
+        self.assertEqual(adopted.handed, {})
+        self.assertEqual(
+            [formatEvent(event) for event in log if event["log_level"] is LogLevel.warn],
+            [f"sessions of {BARE} are not gone on with: they cannot be read"],
+        )
 
     def test_others_are_left_alone(self) -> None:
         """Reading one account, its damaged rows included, changes nothing of another's."""

@@ -21,7 +21,7 @@ KEYS = Keys("sha1", b"tlas", 4096, b"stored-1", b"server-1")
 OTHER = "ölaf@example.org"
 INSTALLATION = "minimix.0123456789abcdef"
 #: What is never the same in two databases.
-OWN = {"holder"}
+OWN = {"holder", "handed"}
 
 
 def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:

@@ -9,8 +9,9 @@ from typing import NamedTuple, Protocol
 from minimixproxy.c2s.session.acknowledgements import EVERYTHING
 from minimixproxy.c2s.session.farewell import Farewell
 from minimixproxy.c2s.session.output import ClientOutput
+from minimixproxy.minimix.interfaces.handed import HandedClient
 from minimixproxy.stream_management.handled import Handled
-from minimixproxy.stream_management.unacknowledged import NotSent, Unacknowledged
+from minimixproxy.stream_management.unacknowledged import NotSent, Tracked, Unacknowledged
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.children import top_attribute
 from minimixproxy.wire.stanza import Stanza
@@ -23,6 +24,7 @@ ASK_WITH, ASK_AFTER = 3.0, 4.0
 ASK_AT, ASK_AT_BYTES = 200, 64 * 1024  # and so many stanzas or bytes are not waited for
 MAX_UNHANDLED = 10_000  # stanzas of a client that may wait for one before them, such as for a room out of reach
 ANSWER_WITHIN = 90.0  # seconds for `<a/>`; then the connection is given up
+MAX_HANDED = 256 * 1024  # bytes that are open with a client when another process is to go on with it
 
 
 class Terms(NamedTuple):
@@ -250,15 +252,38 @@ class ClientManagement:
         self._behind = self.handled.unhandled > 0
         self._output.say(sm.acknowledgement(self.handled.h))
 
-    def when_settled(self, call: Callable[[], None]) -> None:
-        """As `SessionPort.when_settled`. It is not asked twice at a time."""
-        self._farewell = Farewell(self._clock, self._is_open, call)
-        if self.sent and not self._asked:
+    def when_settled(self, call: Callable[[], None], server_is_open: Callable[[], bool]) -> None:
+        """As `ClientSide.when_settled`. A client that sleeps acknowledges nothing; nor is one asked twice at a time."""
+        awake = not self._output.asleep
+
+        def is_open() -> bool:
+            return bool(self.handled.unhandled or (awake and self.sent) or server_is_open())
+
+        self._farewell = Farewell(self._clock, is_open, call)
+        if awake and self.sent and not self._asked:
             self._ask()
         self._farewell.look()
 
-    def _is_open(self) -> bool:
-        return bool(self.handled.unhandled or self.sent)
+    def handed(self) -> HandedClient | None:
+        """Return what another process is to go on with; None if something is open that cannot be handed on."""
+        sent, terms, handled = self.sent, self.terms, self.handled
+        if not terms.id or not sent.complete or handled.unhandled or handled.expects_again:
+            return None
+        waiting = self._output.all_waiting()
+        open_ = [*sent, *(waiting or ())]
+        if waiting is None or sum(map(len, open_)) > MAX_HANDED:
+            return None
+        stanzas = tuple((bytes(stanza), type(stanza) is Tracked) for stanza in open_)
+        return HandedClient(terms.id, terms.seconds, handled.received, sent.acknowledged, stanzas)
+
+    def restore(self, handed: HandedClient, arrivals: Iterable[Callable[[], None]]) -> None:
+        """Go on with what another process had. `arrivals`: called for the stanzas that the server waits for."""
+        called = iter(arrivals)
+        stanzas = [Tracked(raw, next(called)) if of_server else raw for raw, of_server in handed.open]
+        self.handled.restore(handed.handled, ())
+        self.sent.acknowledged = handed.acknowledged
+        self.sent.add_all(stanzas, sum(map(len, stanzas)))
+        self._sure = 0  # until all is acknowledged, only what was before counts
 
     def last_word(self) -> bytes:
         """Return how much is handled, for a client whose stream is about to end.

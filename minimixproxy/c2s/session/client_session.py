@@ -13,6 +13,7 @@ from minimixproxy.c2s.session.account_link import AccountLink
 from minimixproxy.c2s.session.client_side import ClientSide
 from minimixproxy.c2s.session.client_state import ClientState, Ways
 from minimixproxy.c2s.session.from_server import FromServer
+from minimixproxy.c2s.session.held_back import NOTHING_WAITS
 from minimixproxy.c2s.session.inline_start import InlineStart
 from minimixproxy.c2s.session.parts import SessionParts
 from minimixproxy.c2s.session.reconnecting import Reconnecting, Resumption
@@ -21,6 +22,8 @@ from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, ClientStream
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.handed import HandedSession
+from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.wire.events import Event, StreamOpened
@@ -67,14 +70,19 @@ class ClientSession:
     )
 
     def __init__(
-        self, context: SessionContext, client: ClientStream, upstream: FramedXmlStream, login: Login, language: str
+        self,
+        context: SessionContext,
+        client: ClientStream | None,
+        upstream: FramedXmlStream | None,
+        login: Login,
+        language: str,
     ) -> None:
-        """`language`: of the client's stream, "" if it named none."""
+        """`client`, `upstream`: None if it is to be restored. `language`: of the client's stream, "" if it has none."""
         self.jid = ""
         self.carbons = False
         self.device = ""  # the id of the client's installation (XEP-0388), if it has said one
         self.language = language
-        self.standalone = client.bottom.standalone
+        self.standalone = client is not None and client.bottom.standalone
         self._context = context
         self._state = ClientState(self, context.accounts, self._held_back, offered=context.client_state())
         # Up to which message, of any room, everything has been given out, and nothing is held back: with each write.
@@ -145,6 +153,41 @@ class ClientSession:
             self._server.send(INACTIVE)
             self._server.flush()
 
+    # Another process of the cluster goes on with it, or had it
+
+    def hand_on(self, keep: Callable[[Any], KeptLogin], shows: bytes) -> HandedSession | None:
+        """Be no more, without a word to client and server; return what another process goes on with.
+
+        None, and nothing has changed, if something is open that cannot be handed on. `keep` makes what is kept of the
+        login; `shows`: see `HandedSession`.
+        """
+        if self._state.limit != NOTHING_WAITS or self._link.watch:
+            return None
+        client, server = self._client.handed(), self._server.handed(self._state.server_knows)
+        if client is None or server is None or sum(tracked for _, tracked in client.open) != sum(server.open):
+            return None
+        credential, login = self.login.credential, keep(self.login)
+        if not credential.known or (login.password is None and credential.password is not None):
+            return None  # nor if its keys have not been seen to last
+        self.log.info("session of {jid} is handed to another process", jid=self.jid)
+        self._leave_account()
+        self._client.abandon()
+        self._server.abandon()
+        return HandedSession(self.jid, self.device, self.language, self.carbons, shows, login, client, server)
+
+    @classmethod
+    def restored(cls, context: SessionContext, handed: HandedSession, login: Login) -> ClientSession:
+        """Return what another process had, asleep; its stream to the server is being resumed."""
+        session = cls(context, None, None, login, handed.language)
+        session.device, session.carbons = handed.device, handed.carbons
+        session._state.server_knows = handed.server.knows_state
+        session._link.bound(handed.jid)
+        session._client.restore(handed.client, session._server.restore(handed.server))
+        session._link.managed()
+        session.sleeps()
+        session.server_lost()
+        return session
+
     # What the account asks (SessionPort): `deliver` and the like, `close` and these
 
     @property
@@ -168,7 +211,8 @@ class ClientSession:
 
     def when_settled(self, call: Callable[[], None]) -> None:
         """Call once nothing is open between the client and us, or soon: the session is about to be closed."""
-        self._client.when_settled(call)
+        self._state.set_active()  # what is held back is told now, or goes along
+        self._client.when_settled(call, lambda: self._server.awaits_acknowledgement)
 
     def have_server_push(self) -> None:
         """Let the server know that the client sleeps: it pushes what that has not acknowledged (XEP-0357).

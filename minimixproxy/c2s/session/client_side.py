@@ -14,10 +14,11 @@ from minimixproxy.c2s.session.parts import EndingSession, SessionParts
 from minimixproxy.c2s.session.resumable import HandedOver, NotResumable
 from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.client_stream import ClientStream
-from minimixproxy.c2s.transport.peers import Peer
+from minimixproxy.c2s.transport.peers import NOBODY, Peer
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.counting.resumptions import RESUMPTIONS
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.handed import HandedClient
 from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.timing.clock import Timer
 from minimixproxy.wire.events import Event
@@ -85,31 +86,38 @@ class ClientSide:
     )
     _parts: SessionParts
 
-    def __init__(self, session: SessionOfClient, context: SessionContext, client: ClientStream) -> None:
-        bottom, clock = client.bottom, context.clock
+    def __init__(self, session: SessionOfClient, context: SessionContext, client: ClientStream | None) -> None:
+        """`client`: None if it is to be restored."""
         self._session = session
         self._context = context
         # Both None while there is no connection: a session that sleeps is to take little.
-        self._client: ClientStream | None = client
+        self._client = client
         self._from_client: FromClient | None = None
-        self._peer = client.peer
-        self._active = clock.seconds()  # when the client last sent a stanza on an earlier connection
+        self._peer = client.peer if client is not None else NOBODY
+        self._active = context.clock.seconds()  # when the client last sent a stanza on an earlier connection
+        written = self._acknowledgements_of(client)
+        self._acknowledgements: Acknowledgements | None = written
+        self.output = ClientOutput(client, context.turn_end, written, context.limits.send_queue, session)
+        self._management: ClientManagement | None = None  # None: it is not enabled
+        self._sleep = Timer(context.clock)
+        self._gone = False  # without closing its stream
+        self._done = False
+        self._hindrances = 0  # so many let the client wait
+
+    def _acknowledgements_of(self, client: ClientStream | None) -> Acknowledgements:
+        if client is None:
+            return Acknowledgements(None, self._context.clock, self._session.position)
+        bottom = client.bottom
         written = Acknowledgements(
             bottom.transport,
-            clock,
-            session.position,
+            self._context.clock,
+            self._session.position,
             relayed=bottom.relayed,
             overhead=bottom.record_overhead,
         )
         if bottom.framed is not None:
             written.in_frames(bottom.framed)
-        self._acknowledgements: Acknowledgements | None = written
-        self.output = ClientOutput(client, context.turn_end, written, context.limits.send_queue, session)
-        self._management: ClientManagement | None = None  # None: it is not enabled
-        self._sleep = Timer(clock)
-        self._gone = False  # without closing its stream
-        self._done = False
-        self._hindrances = 0  # so many let the client wait
+        return written
 
     @property
     def done(self) -> bool:
@@ -123,7 +131,8 @@ class ClientSide:
     def begin(self, parts: SessionParts) -> None:
         """Take the client's stream over."""
         self._parts = parts
-        assert self._client is not None
+        if self._client is None:
+            return
         self._client.framer.pass_on()
         self._client.framer.allow_depth()
         self._connect(self._client)
@@ -376,12 +385,12 @@ class ClientSide:
         if self._client is not None:
             self._client.transport.abortConnection()
 
-    def when_settled(self, call: Callable[[], None]) -> None:
-        """As `SessionPort.when_settled`."""
-        if self._management is None or self.asleep:
+    def when_settled(self, call: Callable[[], None], server_is_open: Callable[[], bool]) -> None:
+        """As `SessionPort.when_settled`. `server_is_open`: whether its server has not acknowledged all."""
+        if self._management is None:
             call()
         else:
-            self._management.when_settled(call)
+            self._management.when_settled(call, server_is_open)
 
     def last_word(self) -> bytes:
         """Return what goes before the end of the client's stream."""
@@ -398,6 +407,29 @@ class ClientSide:
                 repeated = self._management.handled_unknown(self.output.waiting)
                 resumable.repeats.expect(self.account, repeated, now)
 
+    # Another process of the cluster goes on with it, or had it
+
+    def handed(self) -> HandedClient | None:
+        """Return what another process is to go on with; None if it cannot."""
+        return self._management.handed() if self._management is not None and not self._done else None
+
+    def abandon(self) -> None:
+        """Another process goes on with it: to the client, the connection is lost."""
+        client = self._disconnect().client if self._client is not None else None
+        self.output.stop()
+        if client is not None:
+            client.release(b"")
+
+    def restore(self, handed: HandedClient, arrivals: list[Callable[[], None]]) -> None:
+        """Go on with what another process had, asleep."""
+        resumable, terms = self._context.resumable, Terms(handed.id, handed.seconds)
+        self._acknowledgements = None
+        self._management = ClientManagement(self, self.output, self._context.clock, self._session.position, terms)
+        self._management.restore(handed, arrivals)
+        self.output.manage_asleep(self._management.sent, self._management)
+        resumable.restore(handed.id, self)
+        self._sleeps(self._management)
+
     # Sleep
 
     def _fall_asleep(self, management: ClientManagement) -> None:
@@ -405,6 +437,9 @@ class ClientSide:
         self._disconnect()
         self.output.fall_asleep()
         self.log.info("session of {jid} sleeps: its client is gone, and may come back", jid=self.jid)
+        self._sleeps(management)
+
+    def _sleeps(self, management: ClientManagement) -> None:
         self._sleep.start(management.terms.seconds, self._overslept)
         self._session.sleeps()
         self._context.resumable.falls_asleep(management.terms.id)

@@ -58,11 +58,11 @@ class ClientState:
         "_offered",
         "_output",
         "_server_holds",
-        "_server_knows",
         "_session",
         "_switch",
         "_weighed",
         "inactive",
+        "server_knows",
     )
 
     def __init__(self, session: Told, accounts: AccountsPort, note: Callable[[bool], None], *, offered: bool) -> None:
@@ -76,7 +76,7 @@ class ClientState:
         self._output: Output  # there is nothing to tell before `bound`
         self._accounts = accounts
         self._offered = offered
-        self._server_knows = True  # what the client says of its state
+        self.server_knows = True  # what the client says of its state
         self._server_holds = False  # it has been told that the client is inactive
         self._held: HeldBack | None = None  # None: the client has not been inactive yet
         self._holding = False  # of what comes through the gate, so much as may wait is held back
@@ -86,8 +86,8 @@ class ClientState:
 
     def offer(self, features: Stanza) -> bytes:
         """Return what the client is offered beside its server's features."""
-        self._server_knows = is_offered(features) or not self._offered
-        return b"" if self._server_knows else FEATURE
+        self.server_knows = is_offered(features) or not self._offered
+        return b"" if self.server_knows else FEATURE
 
     def told(self, element: Stanza) -> bool:
         """Take what the client says; True: its server is to know."""
@@ -97,8 +97,8 @@ class ClientState:
         elif state == "active":
             self.set_active()
         if state is not None:
-            self._server_holds = self._server_knows and state == "inactive"
-        return self._server_knows
+            self._server_holds = self.server_knows and state == "inactive"
+        return self.server_knows
 
     def wakes(self) -> Stanza | None:
         """The client has resumed its stream, and is active (XEP-0352). Return what the server is to be told."""

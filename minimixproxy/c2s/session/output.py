@@ -87,14 +87,14 @@ class ClientOutput:
 
     def __init__(
         self,
-        stream: Stream,
+        stream: Stream | None,
         turn_end: TurnEnd,
         writes: Writes,
         limit: int,
         host: OutputHost,
     ) -> None:
-        """`limit`: bytes that may wait while the client is blocked."""
-        self._stream: Stream | None = stream  # None: it sleeps
+        """`stream`: None if it begins asleep. `limit`: bytes that may wait while the client is blocked."""
+        self._stream = stream  # None: it sleeps
         self._writes = writes
         self._turn_end = turn_end
         self._limit = limit
@@ -112,8 +112,7 @@ class ClientOutput:
         self._slow = False  # the client reads too slowly
         self._full = False  # it acknowledges too slowly
         self.excused = False  # if it does: its word may be behind what it has to wait with
-        self.asleep = False  # there is no connection
-        self.blocked = False  # one of the three: what is delivered waits
+        self.asleep = self.blocked = stream is None  # there is no connection; what is delivered waits
         self._taking = True  # what is delivered
         self.over = False  # the last bytes are out
 
@@ -190,6 +189,12 @@ class ClientOutput:
     def waiting(self) -> Iterator[bytes]:
         """What was delivered and is not written, but for what is not made yet."""
         return chain(*(chunk for chunk, _ in self._ahead), self.parts)
+
+    def all_waiting(self) -> list[bytes] | None:
+        """Make what is lazy, and return all that was delivered and is not written; None if some of it was dropped."""
+        for chunk, stanzas in self._ahead:
+            chunk.extend(stanzas)
+        return None if self._dropped else list(self.waiting)
 
     @property
     def waits(self) -> bool:
@@ -348,6 +353,11 @@ class ClientOutput:
         Nothing may wait to be written.
         """
         self._write(answer)
+        self._managed = unacknowledged
+        self._writes = writes
+
+    def manage_asleep(self, unacknowledged: Unacknowledged, writes: Writes) -> None:
+        """The same for a session that another process had, and that has no connection here yet."""
         self._managed = unacknowledged
         self._writes = writes
 

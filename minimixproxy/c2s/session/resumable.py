@@ -108,6 +108,11 @@ class ResumableSessions:
         self.named(session_id, session)
         return session_id
 
+    def restore(self, session_id: str, session: Resumable) -> None:
+        """Another process had a session under that id."""
+        self._sessions[session_id] = session
+        self.named(session_id, session)
+
     def named(self, session_id: str, session: Resumable) -> None:
         """A session has a device, or another one than before."""
         self._unnamed(session_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.handed import HandedServer
 from minimixproxy.stream_management.handled import Handled
 from minimixproxy.stream_management.unacknowledged import NotSent, Unacknowledged
 from minimixproxy.timing.clock import Clock, Timer
@@ -123,6 +124,22 @@ class ServerManagement:
     def last_word(self) -> bytes:
         """Return the acknowledgement that the server has not been told yet; empty if there is none."""
         return sm.acknowledgement(self.handled.h) if self.counts and self.handled.h != self._told else b""
+
+    def handed(self, knows_state: bool) -> HandedServer | None:
+        """Return what another process is to go on with; None if something is open that cannot be handed on."""
+        if not self.id or not self.counts or self.sent or self.handled.expects_again:
+            return None
+        return HandedServer(self.id, self.max, self.handled.received, self.handled.open, self.sent.sent, knows_state)
+
+    def restore(self, handed: HandedServer) -> list[Callable[[], None]]:
+        """Go on with what another process had, without a connection.
+
+        Return what is to be called when the client has acknowledged each stanza that it has to.
+        """
+        self.rest()
+        self.id, self.max, self.counts = handed.id, handed.max, True
+        self.sent.acknowledged = handed.sent
+        return self.handled.restore(handed.received, handed.open)
 
     def rest(self) -> None:
         """The connection is gone, or the stream is over: ask and tell nothing."""

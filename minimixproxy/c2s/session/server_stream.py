@@ -18,6 +18,7 @@ from minimixproxy.c2s.session.server_management import ServerManagement
 from minimixproxy.c2s.upstream.records import RECORD, in_records
 from minimixproxy.counting.traffic import SESSIONS
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.handed import HandedServer
 from minimixproxy.namespaces import NS_CLIENT, NS_CSI
 from minimixproxy.stream_management.unacknowledged import NotSent, Tracked
 from minimixproxy.timing.clock import Clock
@@ -72,11 +73,11 @@ class ServerStream:
     )
 
     def __init__(
-        self, session: ServersClient, stream: FramedXmlStream, backpressure: Backpressure, clock: Clock
+        self, session: ServersClient, stream: FramedXmlStream | None, backpressure: Backpressure, clock: Clock
     ) -> None:
-        """`backpressure`: lets the client wait."""
+        """`stream`: None if it is to be restored. `backpressure`: lets the client wait."""
         self._session = session
-        self._stream: FramedXmlStream | None = stream  # None: it is lost, or being closed
+        self._stream = stream  # None: it is lost, or being closed
         self._backpressure = backpressure
         self._clock = clock
         self._management: ServerManagement | None = None
@@ -146,6 +147,11 @@ class ServerStream:
     def manages(self) -> bool:
         """Whether the server acknowledges what it has handled (XEP-0198)."""
         return self._management is not None
+
+    @property
+    def awaits_acknowledgement(self) -> bool:
+        """Whether the server has not acknowledged all that it was sent."""
+        return self._management is not None and bool(self._management.sent)
 
     def when_acknowledged(self, call: Callable[[], None]) -> None:
         """Call once all that was sent so far is the server's affair; at once if it does not say."""
@@ -275,6 +281,26 @@ class ServerStream:
         self.flush()  # before anything that answers what the server says
         stream.release(self._session.server_says)
         self._look(management)
+
+    def handed(self, knows_state: bool) -> HandedServer | None:
+        """Return what another process is to go on with; None if it cannot. `knows_state`: see `HandedServer`."""
+        management = self.resumable
+        return management.handed(knows_state) if management is not None and self._stream is not None else None
+
+    def restore(self, handed: HandedServer) -> list[Callable[[], None]]:
+        """Go on with what another process had (see `ServerManagement.restore`); `resume` follows."""
+        self._management = ServerManagement(self._session.jid, self._clock, self._say_now, self._silent)
+        return self._management.restore(handed)
+
+    def abandon(self) -> None:
+        """Another process goes on with the stream: to the server, the connection is lost."""
+        stream, self._stream = self._stream, None
+        if self._management is not None:
+            self._management.rest()
+        if stream is not None:
+            stream.hand_to(lambda _events: None)
+            stream.removeObserver(STREAM_END_EVENT, self._lost)
+            stream.transport.abortConnection()
 
     def had_handled(self, h: int) -> None:
         """The server goes on no more, and had handled so many stanzas: its client is told so when it asks."""

@@ -45,6 +45,10 @@ class Peer:
         return self.key if self.ends.source is None else str(self.ends.source)
 
 
+#: Of a session whose client has not been here yet.
+NOBODY = Peer("nobody yet", Ends(None, None))
+
+
 def address_key(host: str) -> str:
     """Return what an address counts as: itself, an IPv6 address as its /64, an IPv4-mapped one as IPv4."""
     try:

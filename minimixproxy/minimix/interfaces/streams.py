@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from wokkel.subprotocols import XMPPHandler
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.minimix.interfaces.endings import Ending
+from minimixproxy.minimix.interfaces.handed import HandedSession
+from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.minimix.interfaces.said import Said
 from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.timing.answered_line import Turn
@@ -88,6 +90,12 @@ class SessionPort(Protocol):
         """Call once all that the client has said is handled, and it has acknowledged all that it was told, or soon.
 
         The session is to be closed then. At once, if the client does not acknowledge.
+        """
+
+    def hand_on(self, keep: Callable[[Any], KeptLogin], shows: bytes) -> HandedSession | None:
+        """Be no more, without a word, and return what another process goes on with; None: it stays as it is.
+
+        `keep` makes what is kept of its login. `shows`: the payload of its undirected presence.
         """
 
     def when_got(self, call: Callable[[], None]) -> None:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.endings import Ending, Why
+from minimixproxy.minimix.interfaces.handed import HandedRoom
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.interfaces.streams import Listener, SessionPort, StreamPort
+from minimixproxy.minimix.occupancy.leaving import REMOVED_BY_FAULT
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.occupancy.outlet import AccountOutlet
 from minimixproxy.minimix.room.context import AccountContext, RoomContext
 from minimixproxy.minimix.room.sessions import Sessions
 from minimixproxy.timing.clock import Timer, wall_time
-from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep import muc
 from minimixproxy.xep.disco import CAPS
 from minimixproxy.xep.stanza_errors import error_payload
 
 # Why devices are shown out of rooms that they did not leave: for their users to read.
 LEFT = "The account has left this room: one of its devices told it to."
+MAX_HANDED = 256 * 1024  # bytes of occupants' presences that go along with an account: each is read by who takes it
 DETACHED = "This device was detached from the room by a command. The account is still in it."
 
 
@@ -160,6 +164,35 @@ class Occupancies:
         """Return the rooms as they are to be on disk."""
         rooms = [occupancy.kept() for occupancy in self.rooms.values()]
         return [room for room in rooms if room is not None]
+
+    # Another process of the cluster goes on with them, or had them ------------------------------------------------
+
+    def handed(self) -> tuple[HandedRoom, ...] | None:
+        """Return what another process is to go on with; None if something is under way, or it is too much."""
+        attended = [occupancy for occupancy in self.rooms.values() if occupancy.attended]
+        if not all(occupancy.settled for occupancy in attended):
+            return None
+        rooms = tuple(occupancy.handed() for occupancy in attended)
+        size = sum(len(presence) for room in rooms for presence in room.occupants)
+        return rooms if size <= MAX_HANDED else None
+
+    def take_over(self, rooms: Iterable[HandedRoom], sessions: Mapping[str, SessionPort]) -> None:
+        """Go on with what another process had, for those of `sessions`, by full JID, that it had in rooms."""
+        for handed in rooms:
+            occupancy = self.rooms.get(handed.room)
+            if occupancy is not None and occupancy.interrupted:
+                occupancy.take_over(handed, sessions)
+            else:
+                self._not_taken_over(handed, sessions)
+
+    @staticmethod
+    def _not_taken_over(handed: HandedRoom, sessions: Mapping[str, SessionPort]) -> None:
+        """The account is not to be in the room any more: whoever was has to know."""
+        own = parse_stanza(handed.own) if handed.own is not None else None
+        for jid, _shows in handed.attached:
+            session = sessions.get(jid)
+            if session is not None and own is not None:
+                session.deliver(muc.removal(own["from"], jid, REMOVED_BY_FAULT, own))
 
     # Out of rooms ----------------------------------------------------------------------------------------------
 

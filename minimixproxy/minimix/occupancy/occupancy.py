@@ -6,6 +6,7 @@ the room says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from minimixproxy.minimix.history.displayed_markers import MAX_BYTES
 from minimixproxy.minimix.history.room_history import HistoryBudgets, RoomHistory
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.interfaces.endings import Ending, Why
+from minimixproxy.minimix.interfaces.handed import HandedRoom
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptRoom
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy import leaving
@@ -136,6 +138,21 @@ class Occupancy:
         if not self._membership.known:
             return None
         return KeptRoom(self.room, self.membership, list(self.history.entries), {}, list(self._attendance.privates))
+
+    @property
+    def settled(self) -> bool:
+        """Whether the account is in, nobody waits for that, and all that the room has said has come to sessions."""
+        waits = bool(self._attendance.waiting) or bool(self._attendance.next) or self._grace.running
+        given_out = self.history.last_sequence <= self._context.journal.given_out()
+        return self.state is State.JOINED and given_out and not waits
+
+    def handed(self) -> HandedRoom:
+        """Return what another process is to go on with."""
+        return self._attendance.handed()
+
+    def take_over(self, handed: HandedRoom, sessions: Mapping[str, SessionPort]) -> None:
+        """Go on, before it is joined again, with what another process had (see `Attendance.restore`)."""
+        self._attendance.restore(handed, sessions)
 
     @property
     def outbox(self) -> Outbox:

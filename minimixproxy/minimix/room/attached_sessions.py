@@ -54,6 +54,10 @@ class AttachedSessions:
         self._directed.forget(session)
         self._sessions[session] = self._directed.keep(session, presence) if presence is not None else None
 
+    def directed(self) -> Iterator[tuple[SessionPort, bytes | None]]:
+        """Yield each session with the payload of the presence that it directs to the room, if it does."""
+        yield from self._sessions.items()
+
     def remove(self, session: SessionPort) -> None:
         """Forget a session."""
         del self._sessions[session]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from minimixproxy.minimix.history.private_messages import MAX_BYTES, PrivateMessages
 from minimixproxy.minimix.history.room_history import RoomHistory
+from minimixproxy.minimix.interfaces.handed import HandedRoom
 from minimixproxy.minimix.interfaces.journal import KeptPrivate
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attached_sessions import AttachedSessions
 from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.outbox import Outbox
+from minimixproxy.minimix.room.own_presence import presence_of
 from minimixproxy.minimix.room.sessions import resource_of
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.waiting_joins import Joiner, JoinRequest, WaitingJoins
@@ -126,6 +128,21 @@ class Attendance:
         self._appearance.refresh()
         if differs and not first and self._settings.nick_on_join == "change":
             self._appearance.change_nick(session, request.nick, request.id)
+
+    # Another process of the cluster goes on with it, or had it -------------------------------------------------
+
+    def handed(self) -> HandedRoom:
+        """Return what another process is to go on with."""
+        return self.view.handed(tuple((session.jid, shows) for session, shows in self.attached.directed()))
+
+    def restore(self, handed: HandedRoom, sessions: Mapping[str, SessionPort]) -> None:
+        """Take what another process was shown, and those of `sessions`, by full JID, that it had attached."""
+        self.view.restore(handed)
+        for jid, shows in handed.attached:
+            session = sessions.get(jid)
+            if session is not None:
+                self._history.attached(resource_of(session), managed=session.managed)
+                self.attached.show(session, presence_of(shows) if shows is not None else None)
 
     # Out -------------------------------------------------------------------------------------------------------
 

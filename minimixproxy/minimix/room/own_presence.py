@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from minimixproxy.namespaces import NS_CAPS, NS_CLIENT, NS_MUC, NS_OCCUPANT_ID
 from minimixproxy.wire.children import children_once, placed
-from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, serialize
+from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, parse_stanza, serialize
 from minimixproxy.xep.muc import join_children, whole_number
 
 # The join request; what is answered here; and what only a room may say of an occupant (XEP-0421).
@@ -37,6 +37,11 @@ def presence_payload(stanza: Stanza, caps: bytes) -> bytes:
     shown = [serialize(child.element) for child in shows[:1] if len(child.raw) <= _LONGEST_SHOW]
     shown += [placed(child, NS_CLIENT) for child in children if (child.uri, child.name) != _SHOW]
     return b"".join(shown) + caps
+
+
+def presence_of(payload: bytes) -> Stanza:
+    """Return a presence that shows a payload. Raises `UnusableStanza` if it is none."""
+    return parse_stanza(b"<presence>%b</presence>" % payload)
 
 
 def reduced_payload(payload: bytes, caps: bytes) -> bytes:

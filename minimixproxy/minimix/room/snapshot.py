@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.bounds.shared_bytes import SharedBytes, same_text
@@ -12,12 +13,13 @@ from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.history.replay import Replay
+from minimixproxy.minimix.interfaces.handed import HandedRoom
 from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.stripped_presence import stripped
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
-from minimixproxy.wire.stanza import ForkTemplate, Stanza, escape, rewrite, unaddressed
+from minimixproxy.wire.stanza import ForkTemplate, Stanza, UnusableStanza, escape, parse_stanza, rewrite, unaddressed
 from minimixproxy.xep import muc
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
 
@@ -139,6 +141,26 @@ class Snapshot:
         """Forget everything: what was shown belongs to a time that is over."""
         self.close()
         self._budget.take(2 * RESERVED)
+
+    def handed(self, attached: tuple[tuple[str, bytes | None], ...]) -> HandedRoom:
+        """Return what another process is to go on with."""
+        kept = self._own, self._subject, self._of_room
+        own, subject, of_room = (one.raw if one is not None else None for one in kept)
+        codes = tuple(sorted(self.codes))
+        return HandedRoom(self.room, tuple(self.occupants.values()), own, subject, of_room, codes, attached)
+
+    def restore(self, handed: HandedRoom) -> None:
+        """Take what another process was shown. What cannot be read is left out."""
+        for raw in handed.occupants:
+            with suppress(UnusableStanza, ValueError):
+                presence = parse_stanza(raw)
+                self.occupant_shown(presence["from"].partition("/")[2], presence)
+        self.codes = frozenset(handed.codes)
+        shown = (handed.own, self.own_shown), (handed.subject, self.message_seen), (handed.of_room, self.room_shown)
+        for kept, take in shown:
+            if kept is not None:
+                with suppress(UnusableStanza, ValueError):
+                    take(parse_stanza(kept))
 
     def __contains__(self, nick: str) -> bool:
         """Tell whether an occupant of that nick has been shown."""

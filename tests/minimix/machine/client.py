@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 from minimixproxy.c2s.session.held_back import NOTHING_WAITS, HeldBack
 from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.minimix.interfaces.handed import HandedSession
+from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.namespaces import NS_CLIENT, NS_CORRECT, NS_MUC
 from minimixproxy.wire.events import Event, Fault
@@ -165,6 +167,9 @@ class Client:
 
     def when_settled(self, call: Callable[[], None]) -> None:
         call()
+
+    def hand_on(self, keep: Callable[[Any], KeptLogin], shows: bytes) -> HandedSession | None:
+        return None
 
     def when_got(self, call: Callable[[], None]) -> None:
         """No contact says anything here."""
