@@ -118,6 +118,7 @@ class Batch:
             or self.erases
             or self.released
             or self.freed
+            or self.handed
             or self.deletes
         )
 

@@ -147,7 +147,7 @@ class ClusterTests(ClusterCase):
         one.process.process.send_signal(signal.SIGSTOP)
         try:
             await other.process.says(rf"is in {place}, as alice", LONG)
-            await laptop.expect_close("reset")
+            await laptop.until_lost(LONG)
             again = await self.client(alice, "laptop", proxy=other)
             await self.join(again, place)
         finally:
