@@ -27,6 +27,8 @@ def _troubles(summary: Mapping[str, Any]) -> Iterator[str]:
 def _numbers(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary["journal"] is not None:
         yield from _of_accounts(summary["totals"])
+    if summary["cluster"] is not None:
+        yield from _of_cluster(summary["cluster"])
     for domain in summary["client_proxy"]:
         if domain["connected"]:
             yield f"client_proxy {printable(domain['domain'])}: {_counted(domain['resources'], 'resource')}"
@@ -42,6 +44,13 @@ def _of_accounts(totals: Mapping[str, Any]) -> Iterator[str]:
         yield f"the login of {_counted(refused, 'account')} is refused"
     if waiting := streams.get("waiting", 0):
         yield f"{_counted(waiting, 'account')} cannot reach the server"
+
+
+def _of_cluster(cluster: Mapping[str, Any]) -> Iterator[str]:
+    others = len(cluster["others"])
+    yield f"one of {others + 1} processes of the cluster" if others else "the only process of the cluster"
+    if cluster["free"]:
+        yield f"{_counted(cluster['free'], 'account')} with no process yet"
 
 
 def _counted(number: int, noun: str) -> str:

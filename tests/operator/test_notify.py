@@ -265,7 +265,7 @@ class LineTests(unittest.SynchronousTestCase):
     def summary(self, **other: object) -> dict[str, object]:
         totals = {"sessions": 3, "sleeping": 0, "accounts": 1, "streams": {"open": 1}, "rooms": {"joined": 2}}
         good = {"troubles": [], "journal": {"durable": True, "error": ""}, "totals": totals, "client_proxy": []}
-        return {**good, **other}
+        return {**good, "cluster": None, **other}
 
     def totals(self, **other: object) -> dict[str, object]:
         totals = self.summary()["totals"]
@@ -300,6 +300,14 @@ class LineTests(unittest.SynchronousTestCase):
         self.assertLess(len(line), LONGEST)
         self.assertTrue(line.endswith("2 times in a room"))
         self.assertIn(line.encode(), message(STATUS=line))
+
+    def test_a_cluster(self) -> None:
+        def line(others: int, free: int = 0) -> str:
+            return status_line(self.summary(cluster={"others": [{}] * others, "free": free}))
+
+        self.assertTrue(line(2).endswith("; 2 times in a room; one of 3 processes of the cluster"), line(2))
+        self.assertTrue(line(0).endswith("; 2 times in a room; the only process of the cluster"), line(0))
+        self.assertTrue(line(1, 12).endswith("; one of 2 processes of the cluster; 12 accounts with no process yet"))
 
     def test_client_proxy_alone(self) -> None:
         domain = {"domain": "proxy.example.org", "connected": True, "resources": 1}
