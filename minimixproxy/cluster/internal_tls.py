@@ -18,12 +18,12 @@ from minimixproxy.c2s.transport.certificates import CertificateError, Certificat
 
 @implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
 class InternalTLS:
-    """What makes the TLS layers of both directions. Certificate and key are read anew when their files change."""
+    """What makes the TLS layers of both directions. All files are read anew when one of them changes."""
 
     def __init__(self, authority: Path, certificate: Path, private_key: Path) -> None:
         """`authority`: the certificates of the cluster's CA (PEM). Nothing is read yet: see `load`."""
         self._authority = authority
-        self._files = CertificateFiles("the cluster", certificate, private_key, self._make_context)
+        self._files = CertificateFiles("the cluster", certificate, private_key, self._make_context, authority)
         self.for_servers = TLSMemoryBIOFactory(self, False, None)  # type: ignore[arg-type]
         self.for_clients = TLSMemoryBIOFactory(self, True, None)  # type: ignore[arg-type]
 

@@ -236,6 +236,20 @@ class TLSTest(RealCase):
         self.assertEqual(await self.said(there, dialler(reactor, self.pair(ours, "node-a"))), b"")
         self.assertEqual(describe_tls_failure(self.reason), "certificate verify failed")
 
+    async def test_an_authority_is_believed_no_more(self) -> None:
+        """A key was stolen: from when its authority is gone from the file, nobody comes in by it."""
+        former, ours = make_authority(), make_authority()
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        trusted, _key = ours.write(directory, "ca")
+        there = InternalTLS(trusted, *make_certificate(ours, "node-b").write(directory, "node-b"))
+        stolen = self.pair(former, "node-a", believed=ours)
+        trusted.write_bytes(former.certificate_pem() + ours.certificate_pem())
+        self.assertIn(b"<mechanism>PLAIN", await self.said(there, dialler(reactor, stolen)))
+        trusted.write_bytes(ours.certificate_pem())
+        self.assertEqual(await self.said(there, dialler(reactor, stolen)), b"")
+        self.assertTrue(self.told("it is not of this cluster, by its TLS"))
+
     async def test_no_certificate(self) -> None:
         bare = TLSMemoryBIOFactory(CertificateOptions(verify=False), True, None)  # type: ignore[arg-type]
 

@@ -32,10 +32,16 @@ class CertificateFiles:
     """The certificate of one domain, made into a TLS context anew whenever its files change on disk."""
 
     def __init__(
-        self, domain: str, certificate: Path, private_key: Path, make_context: Callable[[Path, Path], SSL.Context]
+        self,
+        domain: str,
+        certificate: Path,
+        private_key: Path,
+        make_context: Callable[[Path, Path], SSL.Context],
+        *others: Path,
     ) -> None:
-        """`make_context(certificate, private_key)` raises `CertificateError`."""
+        """`make_context(certificate, private_key)` raises `CertificateError`. `others`: files that it reads, too."""
         self.domain = domain
+        self._others = others
         self._paths = (certificate, private_key)
         self._make_context = make_context
         self._stamp: _Stamp | None  # of the files when they were read last
@@ -87,7 +93,7 @@ class CertificateFiles:
     def _read_stamp(self) -> _Stamp | None:
         """What tells one version of the files from the next; None when a file is missing (while it is replaced)."""
         try:
-            stats = [path.stat() for path in self._paths]
+            stats = [path.stat() for path in (*self._paths, *self._others)]
         except OSError:
             return None
         return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
