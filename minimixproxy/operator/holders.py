@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from minimixproxy.jids import InvalidJID
 from minimixproxy.operator.control import Answer
+from minimixproxy.operator.enroll import MAX_ACCOUNTS
 from minimixproxy.operator.forget import account_address
 
 #: Has an account here; returns why that cannot be, "" if it is.
@@ -26,7 +27,8 @@ def answered_by_holder(answer: Answer, elsewhere: WhyNotHere) -> Answer:
         if why:
             return {"error": why}
         refused: list[tuple[str, str]] = []
-        if isinstance(request.get("accounts"), list):
+        accounts = request.get("accounts")
+        if isinstance(accounts, list) and len(accounts) <= MAX_ACCOUNTS:  # else all are refused anyway
             request, refused = await _held(request, elsewhere)
         answering = answer(request)
         found = await answering if isinstance(answering, Deferred) else answering

@@ -66,14 +66,7 @@ class UnsharedBodies:
 
     def changed(self, batch: Batch, before: bytes, row: int, message: KeptMessage, number: Callable[[], int]) -> int:
         """A message says something else. Return the row that has it."""
-        batch.changes[message.sequence] = (
-            message.raw,
-            message.stanza_id,
-            message.amends,
-            message.retracted,
-            crc32(message.raw),
-            None,
-        )
+        _change(batch, message, message.raw, None)
         return message.sequence
 
 
@@ -150,7 +143,7 @@ class Bodies:
             row = self._place(batch, sequence, raw, number)
         own, body = (raw, None) if row == sequence else (self._lent.get(sequence, b""), row)
         batch.emptied.pop(sequence, None)
-        batch.changes[sequence] = (own, message.stanza_id, message.amends, message.retracted, crc32(raw), body)
+        _change(batch, message, own, body)
         return row
 
     def _let_go(self, batch: Batch, sequence: int, raw: bytes, row: int) -> None:
@@ -199,3 +192,9 @@ class Bodies:
         """A row does not have this any more; another one may, that was written by an earlier version."""
         if self._rows.get(raw) == row:
             del self._rows[raw]
+
+
+def _change(batch: Batch, message: KeptMessage, own: bytes, body: int | None) -> None:
+    """A message's row has these bytes from now on; what it says is there, or in the row `body`."""
+    told = message.stanza_id, message.amends, message.retracted, crc32(message.raw)
+    batch.changes[message.sequence] = (own, *told, body)

@@ -21,7 +21,7 @@ from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import said
 from minimixproxy.storage.handed_accounts import HANDED, decoded
 from minimixproxy.storage.journal import Adopted
-from minimixproxy.storage.lease import NOW
+from minimixproxy.storage.lease import LEASE, NOW
 from minimixproxy.storage.loading import GivenOutUpTo, Loader
 from minimixproxy.storage.schema import FREE
 from minimixproxy.storage.sealing import Sealer, Unsealable
@@ -53,7 +53,16 @@ UPDATE holders SET ended = true WHERE number IN (
     SELECT number FROM holders WHERE NOT ended AND expires < {NOW} AND number <> %s FOR UPDATE SKIP LOCKED
 ) RETURNING number, name, address, accounts
 """
-_LIVE = "SELECT number, name, address, accounts, draining FROM holders WHERE NOT ended ORDER BY number"
+_LIVE = f"""
+SELECT number, name, address, accounts, draining, expires > {NOW} + 2 * {LEASE} AS is_ahead
+FROM holders WHERE NOT ended ORDER BY number
+"""
+#: Of a row whose sign of life was given when the database's clock was ahead. Who lives gives another one in time.
+_SHORTEN = f"""
+UPDATE holders SET expires = {NOW} + {LEASE} WHERE number IN (
+    SELECT number FROM holders WHERE NOT ended AND expires > {NOW} + 2 * {LEASE} FOR UPDATE SKIP LOCKED
+)
+"""
 _OURS = "SELECT bare FROM leases WHERE holder = %s AND bare = ANY(%s) ORDER BY bare"
 _DRAIN = "UPDATE holders SET draining = %s WHERE number = %s"
 _ENDED = "SELECT number, name FROM holders WHERE ended ORDER BY number"
@@ -206,7 +215,10 @@ class Leases:
     def _survey(self, connection: Connection, *, thorough: bool) -> Survey:
         buried = [Holder(*row) for row in connection.exec_driver_sql(_BURY, (self._lease.number,))]
         connection.exec_driver_sql(_LEFT_NOTHING)
-        live = [Holder(*row) for row in connection.exec_driver_sql(_LIVE)]
+        rows = connection.exec_driver_sql(_LIVE).all()
+        live = [Holder(*found) for *found, _is_ahead in rows]
+        if any(row.is_ahead for row in rows):
+            connection.exec_driver_sql(_SHORTEN)
         ended = connection.exec_driver_sql(_ENDED).all()
         nobody = [FREE, *(number for number, _name in ended)]
         orphans = sorted(connection.exec_driver_sql(_ORPHANS, (nobody, MOST_ORPHANS)).scalars())

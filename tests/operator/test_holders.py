@@ -5,6 +5,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.operator.enroll import MAX_ACCOUNTS
 from minimixproxy.operator.holders import answered_by_holder
 
 HERE, THERE = "alice@example.org", "bob@example.org"
@@ -51,3 +52,9 @@ class HolderTests(SynchronousTestCase):
         answer = self.answer({"accounts": keys})
         self.assertEqual(answer, {"done": True, "refused": [("eve", "no"), (THERE, WHY)]})
         self.assertEqual(self.asked, [{"accounts": [keys[0], *keys[2:]]}])
+
+    def test_a_list_that_is_too_long(self) -> None:
+        """Nobody is asked for any of it: the answer refuses it as a whole."""
+        keys = [[THERE, []]] * (MAX_ACCOUNTS + 1)
+        self.answer({"accounts": keys})
+        self.assertEqual(self.asked, [{"accounts": keys}])

@@ -236,6 +236,20 @@ class LifeTests(ClusterTestCase):
         self.assertTrue(one.lease.due)
         self.assertEqual(one.lease.left, LEASE - RENEWAL - NOTED_AFTER)
 
+    def test_the_databases_clock_goes_back(self) -> None:
+        """Who has died before is over in time all the same; who lives gives another sign of life."""
+        one, other, third = self.process(), self.process(), self.process()
+        self.execute("UPDATE holders SET expires = expires + 3600")
+        other.leases.survey(thorough=False)
+        left = "SELECT number FROM holders WHERE expires > extract(epoch FROM clock_timestamp()) + %s"
+        self.assertEqual(self.execute(left, LEASE), [])
+        self.assertEqual(len(self.execute(left, 1)), 3)
+        one.crash()
+        third.clock.advance(RENEWAL)
+        third.writer.rest()
+        self.time_out(one)
+        self.assertEqual([gone.name for gone in other.leases.survey(thorough=False).buried], ["node-1"])
+
     def test_orderly_ends(self) -> None:
         """What it had is free at once."""
         one, other = self.process(), self.process()
