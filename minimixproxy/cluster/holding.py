@@ -244,6 +244,13 @@ class Holding:
         if new.accounts or new.handed:
             self._accounts.take_over([account.kept for account in new.accounts], new.handed, self._revive)
 
+    def keep(self, bare: str) -> bool:
+        """Tell whether an account is held, for a client that another process hands over: it is about to log in."""
+        held = bare in self.held
+        if held:
+            self._stay(bare)
+        return held
+
     def _stay(self, bare: str) -> None:
         self.held[bare] = self._clock.seconds() + GRACE
 

@@ -40,7 +40,10 @@ log = Logger()
 
 
 class ThisProcess(NamedTuple):
-    """What this process says of itself. `number`: of its incarnation; `holds`: whether it holds an account."""
+    """What this process says of itself.
+
+    `number`: of its incarnation; `holds`: whether it holds an account, and goes on to for a while.
+    """
 
     number: Callable[[], int]
     holds: Callable[[str], bool]

@@ -108,6 +108,6 @@ class ClusterPart:
 
     def port(self, clients: Clients) -> IService:
         """Return the port for other processes."""
-        own = ThisProcess(lambda: self.membership.number, self.is_held)
+        own = ThisProcess(lambda: self.membership.number, self.membership.holding.keep)
         place = cluster_checks.place(self._section.endpoint)
         return InternalService(place, InternalPort(clients, own, self._tls), self._reactor)

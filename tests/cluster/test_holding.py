@@ -545,6 +545,15 @@ class LetGoTests(HoldingTestCase):
         self.clock.pump([GRACE / 4] * 2)
         self.assertIn(BARE, self.holding)
 
+    def test_who_is_handed_over_keeps_it(self) -> None:
+        """Its tokens and keys are to be there when it logs in: it would be told that they are wrong."""
+        self.clock.pump([GRACE / 4] * 3)
+        self.assertTrue(self.holding.keep(BARE))
+        self.clock.pump([GRACE / 4] * 2)
+        self.assertIn(BARE, self.holding)
+        self.assertFalse(self.holding.keep(BOB))
+        self.assertNotIn(BOB, self.holding)
+
 
 class HandingOnCase(HoldingTestCase):
     """100 accounts are here, none in use, and none at the other process."""
@@ -594,6 +603,14 @@ class GivingTests(HandingOnCase):
                 self.ask(bare)
             self.later(GRACE / 2)
         self.assertEqual(set(self.handed_on()) - set(self.names[15:30]), set())
+        self.assertNotEqual(self.handed_on(), [])
+
+    def test_none_whose_client_has_just_been_handed_over(self) -> None:
+        for _ in range(6):
+            for bare in self.names[:15]:
+                self.holding.keep(bare)
+            self.later(GRACE / 2)
+        self.assertEqual(set(self.handed_on()) & set(self.names[:15]), set())
         self.assertNotEqual(self.handed_on(), [])
 
     def test_none_to_one_that_is_drained(self) -> None:
