@@ -34,6 +34,10 @@ THOROUGH: Final = 600.0  # seconds between looks for accounts that no process ha
 GRACE: Final = 120.0
 MOST_WAITING: Final = 1000  # questions to the database at a time
 
+_FORGOTTEN: Final = (
+    "the database does not know any more that accounts are this process's, as after a failover to a replica that was "
+    "behind: others may take them"
+)
 _ENDS: Final = "this process ends, and others take what it has"
 _Result = TypeVar("_Result")
 _Answer = TypeVar("_Answer")
@@ -202,14 +206,20 @@ class Holding:
         draining = self.handing_on.draining
         news = draining is not self.handing_on.is_noted
 
-        def look() -> tuple[Survey, list[str]]:
+        held = list(self.held)
+
+        def look() -> tuple[Survey, list[str], set[str]]:
             if news:
                 self._leases.drain(draining)
             survey = self._leases.survey(thorough=thorough)
-            return survey, own_share(survey.orphans, takers(survey.live), own)
+            gone = {*held}.difference(self._leases.ours(held)) if held and (survey.anew or thorough) else set()
+            return survey, own_share(survey.orphans, takers(survey.live), own), gone
 
-        survey, share = await self._in_thread(look)
+        survey, share, gone = await self._in_thread(look)
         self._healed()
+        if not gone.isdisjoint(self.held):
+            self._over(HeldByAnother(_FORGOTTEN))
+            return
         for number in self.view.seen(survey, own):
             self.when_over(number)
         all_taken = await self._taking.take([bare for bare in share if bare not in self.held])

@@ -103,13 +103,15 @@ class HeldBy(NamedTuple):
 class Survey:
     """How the cluster stands: who lives, who was found to be over, and accounts that nobody has.
 
-    `left_by`: names of processes that have ended, and of whose accounts some are not taken yet.
+    `left_by`: names of processes that have ended, and of whose accounts some are not taken yet. `anew`: by another
+    connection than the last look, perhaps to another server, to which not all was replicated.
     """
 
     live: Sequence[Holder]
     buried: Sequence[Holder]
     orphans: Sequence[str]
     left_by: Sequence[str] = ()
+    anew: bool = False
 
 
 class Leases:
@@ -125,6 +127,7 @@ class Leases:
         self._given_out = given_out
         self._lock = threading.Lock()
         self._connection: Connection | None = None
+        self._is_new = True  # since the last survey
 
     def find(self, bare: str) -> HeldBy | Adopted | None:
         """Return who has an account, or what there is of it: then it is ours. None: nothing is known of it.
@@ -224,7 +227,8 @@ class Leases:
         orphans = sorted(connection.exec_driver_sql(_ORPHANS, (nobody, MOST_ORPHANS)).scalars())
         if thorough:
             orphans += connection.exec_driver_sql(_NEVER_TAKEN, (MOST_ORPHANS,)).scalars()
-        return Survey(live, buried, orphans, [name for _number, name in ended])
+        anew, self._is_new = self._is_new, False
+        return Survey(live, buried, orphans, [name for _number, name in ended], anew)
 
     def run(self, work: Callable[[Connection], _Result]) -> _Result:
         """Do something in a transaction in which this process is not over.
@@ -237,7 +241,7 @@ class Leases:
                     return self._do(work, self._connection)
                 except OperationalError as error:
                     self.log.debug("{name}: once more: {error}", name=self._database.name, error=said(error))
-            self._connection = self._database.engine.connect()
+            self._connection, self._is_new = self._database.engine.connect(), True
             return self._do(work, self._connection)
 
     def _do(self, work: Callable[[Connection], _Result], connection: Connection) -> _Result:

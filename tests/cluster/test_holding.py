@@ -51,6 +51,7 @@ class FakeLeases:
         self.damaged: set[str] = set()  # cannot be loaded
         self.deaf = False  # what is done is done, but nobody is told
         self.mine: set[str] = set()
+        self.anew = False
         self.asked: list[tuple[str, Any]] = []
 
     def find(self, bare: str) -> HeldBy | Adopted | None:
@@ -82,7 +83,7 @@ class FakeLeases:
     def survey(self, *, thorough: bool) -> Survey:
         self._note("survey", thorough)
         orphans, self.orphans = self.orphans, []
-        return Survey(self.live, self.buried, orphans + (self.never_taken if thorough else []))
+        return Survey(self.live, self.buried, orphans + (self.never_taken if thorough else []), anew=self.anew)
 
     def drain(self, draining: bool) -> None:
         self._note("drain", draining)
@@ -368,7 +369,10 @@ class OrphanTests(HoldingTestCase):
         self.clock.pump([LOOK] * int(THOROUGH / LOOK - 1))
         self.assertEqual(set(self.leases.asked[3:]), {("survey", False)})
         self.clock.advance(LOOK)
-        self.assertEqual(self.leases.asked[-1], ("survey", True))
+        self.assertEqual(self.leases.asked[-2:-1], [("survey", True)])
+        self.assertEqual(
+            self.leases.asked[-1], ("ours", sorted(self.leases.never_taken)), "whether all are known still"
+        )
 
     def test_of_one_that_is_over(self) -> None:
         self.begin()
@@ -784,6 +788,33 @@ class OverTests(HoldingTestCase):
             asked = len(self.leases.asked)
             self.clock.pump([LOOK] * 20)
             self.assertEqual((len(self.leases.asked), len(self.lost)), (asked, 1))
+
+    def test_the_database_has_lost_who_has_what(self) -> None:
+        """It is another server, to which not all was replicated: nobody knows who else has an account by then."""
+        self.leases.orphans = [BARE, BOB]
+        self.begin()
+        for anew in (False, True):
+            self.leases.anew = anew
+            self.clock.advance(LOOK)
+        self.assertEqual(self.lost, [], "all are known")
+        self.leases.mine = {BOB}
+        self.leases.anew = False
+        self.clock.advance(LOOK)
+        self.assertEqual(self.lost, [], "nobody has looked")
+        self.leases.anew = True
+        self.clock.advance(LOOK)
+        self.assertIn("the database does not know any more", str(self.lost[0]))
+        self.assertEqual(len(self.lost), 1)
+
+    def test_let_go_while_that_is_looked_at(self) -> None:
+        self.leases.orphans = [BARE]
+        self.begin()
+        self.leases.anew, self.threads = True, []
+        self.clock.advance(LOOK)
+        self.leases.mine.clear()
+        self.holding.let_go(BARE, to_others=True)
+        self.work()
+        self.assertEqual(self.lost, [])
 
     def test_stopped(self) -> None:
         """An answer that comes late changes nothing."""

@@ -136,3 +136,17 @@ class TogetherTests(ClusterTestCase):
         names = ["b@example.org", "c@example.org", "d@example.org"]
         self.assertEqual(one.leases.ours(names), ["b@example.org"])
         self.assertIsInstance(one.leases.find("b@example.org"), Adopted)
+
+    def test_another_connection_is_told_of(self) -> None:
+        """It may be to another server, to which not all was replicated."""
+        one = self.process()
+        self.assertEqual([one.leases.survey(thorough=False).anew for _ in range(2)], [True, False])
+        one.leases.take([BARE])
+        self.execute("DELETE FROM leases")
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+            "AND datname = current_database()"
+        )
+        one.leases.find("bob@example.org")
+        self.assertEqual([one.leases.survey(thorough=False).anew for _ in range(2)], [True, False])
+        self.assertEqual(one.leases.ours([BARE]), [])
