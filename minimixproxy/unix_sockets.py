@@ -10,16 +10,17 @@ from typing import Any
 _ALL = 0o777
 
 
-def listen_alone(reactor: Any, path: Path, factory: Any, mode: int = 0o600) -> Any:
+def listen_alone(reactor: Any, path: Path, factory: Any, mode: int = 0o600, waiting: int = 50) -> Any:
     """Return the port of a socket that only those may use whom `mode` lets in, from the beginning.
 
+    `waiting`: how many may have connected before they are accepted; of more, each is told at once that it cannot.
     Twisted changes the mode when the socket is there. One that a killed process has left is removed. Raises `OSError`
     or `CannotListenError`.
     """
     _remove_stale(path)
     umask = os.umask(_ALL & ~mode)
     try:
-        return reactor.listenUNIX(str(path), factory, mode=mode)
+        return reactor.listenUNIX(str(path), factory, backlog=waiting, mode=mode)
     finally:
         os.umask(umask)
 

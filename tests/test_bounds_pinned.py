@@ -36,6 +36,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "cluster.handover_header": {"VERSION": 1, "MAX_HEADER": 4096, "MAX_NUMBER": 2**63 - 1},
     "cluster.departures": {"MOVED": 2, "LOOKED_AT": 200, "DRAINED": 50, "LOOKED_AT_DRAINED": 2000},
     "cluster.edge_pipe": {"PATIENCE": 10, "MAX_HELD": 128 * 1024},
+    "cluster.internal_service": {"CROWD": 2048},
     "cluster.internal_port": {"HEADER_TIME": 10, "MAX_NEW": 1000},
     "cluster.component_duty": {"LOOK": 1, "OUT_OF_REACH": 30, "ABSTINENCE": 10},
     "cluster.restart_watch": {"LONGEST": 16384},

@@ -14,6 +14,10 @@ from minimixproxy.config.cluster_checks import TLSPlace, UnixPlace
 from minimixproxy.logs.logger import Logger
 from minimixproxy.unix_sockets import listen_alone
 
+#: Connections that may wait to be accepted, if the kernel lets so many. Clients come in a crowd when a process has
+#: ended, and this one is busy then; on a UNIX socket those for whom there is no place are refused at once.
+CROWD = 2048
+
 
 class InternalService(Service):
     """The port, as a child of `StateService`."""
@@ -39,8 +43,8 @@ class InternalService(Service):
     def _listen(self) -> Any:
         place = self._place
         if isinstance(place, UnixPlace):
-            return listen_alone(self._reactor, place.path, self._factory, place.mode)
-        return self._reactor.listenTCP(place.port, self._factory, interface=place.host)
+            return listen_alone(self._reactor, place.path, self._factory, place.mode, CROWD)
+        return self._reactor.listenTCP(place.port, self._factory, backlog=CROWD, interface=place.host)
 
     def stopService(self) -> Deferred[Any]:
         """Listen no more; clients that came by it are ended as all are."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, UNIXServerEndpoint, connectProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import CertificateOptions
@@ -33,7 +33,9 @@ from minimixproxy.cluster.internal_port import (
     ThisProcess,
     user_of,
 )
+from minimixproxy.cluster.internal_service import InternalService
 from minimixproxy.cluster.internal_tls import InternalTLS
+from minimixproxy.config.cluster_checks import UnixPlace
 from tests.c2s.fakeserver import listening
 from tests.c2s.helpers import HEADER, Lab, Recorder
 from tests.certificates import KeyPair, make_authority, make_certificate
@@ -201,6 +203,27 @@ class UnixTest(RealCase):
         await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", number), SecurableConnection(talk))
         self.assertEqual(await talk.heard, b"")
         self.assertTrue(self.told("no UNIX socket"))
+
+
+class CrowdTest(RealCase):
+    """Many clients come at once, and this process is busy: it has just taken over the accounts of another one."""
+
+    async def test_all_are_taken(self) -> None:
+        self.port._user_of = user_of
+        directory = mkdtemp()
+        self.addCleanup(rmtree, directory)
+        path = Path(directory, "internal.sock")
+        service = InternalService(UnixPlace(path, 0o600), self.port, reactor)
+        service.startService()
+        self.addCleanup(service.stopService)
+        dial = dialler(reactor, None)
+        recorders = [_Talk() for _ in range(500)]
+        service._port.stopReading()  # it is busy
+        await gatherResults([dial(str(path), SecurableConnection(recorder)) for recorder in recorders])
+        service._port.startReading()
+        for recorder in recorders:
+            recorder.transport.abortConnection()
+        await gatherResults([recorder.heard for recorder in recorders])
 
 
 class TLSTest(RealCase):
