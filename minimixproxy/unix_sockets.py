@@ -1,13 +1,18 @@
-"""UNIX sockets of our own: the operator's, and that for other processes of a cluster."""
+"""UNIX sockets of our own, the operator's and that for other processes of a cluster; and who is at the other end."""
 
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
+from struct import calcsize, unpack
 from typing import Any
 
+from twisted.internet.interfaces import IUNIXTransport
+
 _ALL = 0o777
+_CREDENTIALS = "3i"  # of a peer on a UNIX socket: process, user, group
 
 
 def listen_alone(reactor: Any, path: Path, factory: Any, mode: int = 0o600, waiting: int = 50) -> Any:
@@ -32,3 +37,17 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
     except FileNotFoundError:
         pass
+
+
+def user_of(transport: Any) -> int | None:
+    """Return the user id of the process at the other end of a UNIX socket, None if it is no such socket.
+
+    It is that by which the other end connected, or listened.
+    """
+    if not IUNIXTransport.providedBy(transport):
+        return None
+    size = calcsize(_CREDENTIALS)
+    connection: socket.socket = transport.socket  # type: ignore[attr-defined]
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    user: int = unpack(_CREDENTIALS, found)[1]
+    return user

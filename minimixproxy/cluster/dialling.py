@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -9,14 +11,25 @@ from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, con
 from twisted.internet.error import ConnectingCancelledError
 from twisted.python.failure import Failure
 
+from minimixproxy import unix_sockets
 from minimixproxy.c2s.server.elsewhere import NotHandedOver
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.cluster.pipes import Dial
 
 
-def dialler(reactor: Any, tls: InternalTLS | None) -> Dial:
-    """Return what connects a protocol to an address. `tls`: None in a cluster on one machine, which has only paths."""
+def dialler(reactor: Any, tls: InternalTLS | None, user_of: Callable[[Any], int | None] = unix_sockets.user_of) -> Dial:
+    """Return what connects a protocol to an address. `tls`: None in a cluster on one machine, which has only paths.
+
+    `user_of`: for tests.
+    """
+
+    def of_this_user(bottom: SecurableConnection) -> SecurableConnection:
+        """Clients' passwords go there, and somebody else may have put a socket of their own in its place."""
+        user = user_of(bottom.transport)
+        if user != os.geteuid():
+            raise NotHandedOver(f"who listens there is of user {user}, and this process of {os.geteuid()}")
+        return bottom
 
     def dial(address: str, bottom: SecurableConnection) -> Deferred[Any]:
         return connect(address, bottom).addErrback(_cancelled)
@@ -24,7 +37,7 @@ def dialler(reactor: Any, tls: InternalTLS | None) -> Dial:
     def connect(address: str, bottom: SecurableConnection) -> Deferred[Any]:
         if address.startswith("/"):
             connecting: Deferred[Any] = connectProtocol(UNIXClientEndpoint(reactor, address), bottom)
-            return connecting
+            return connecting.addCallback(of_this_user)
         host, colon, port = address.rpartition(":")
         if tls is None:
             return fail(NotHandedOver("TLS is not configured here, so only UNIX sockets are reached"))

@@ -8,13 +8,10 @@ cluster.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
-from struct import calcsize, unpack
 from typing import Any, NamedTuple
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IUNIXTransport
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
@@ -31,10 +28,10 @@ from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.timing.clock import Timer
+from minimixproxy.unix_sockets import user_of
 
 HEADER_TIME = 10.0  # seconds from a connection to the end of its header, TLS included
 MAX_NEW = 1000  # connections that have not said whom they hand over; for more, the first to come are cut
-_CREDENTIALS = "3i"  # of a peer on a UNIX socket: process, user, group
 
 log = Logger()
 
@@ -54,17 +51,6 @@ class Refusal(NamedTuple):
 
     counted_as: str
     why: str
-
-
-def user_of(transport: Any) -> int | None:
-    """Return the user id of the process at the other end of a UNIX socket, None if it is no such socket."""
-    if not IUNIXTransport.providedBy(transport):
-        return None
-    size = calcsize(_CREDENTIALS)
-    connection: socket.socket = transport.socket  # type: ignore[attr-defined]
-    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    user: int = unpack(_CREDENTIALS, found)[1]
-    return user
 
 
 class HandedStream(ClientStream):

@@ -31,11 +31,11 @@ from minimixproxy.cluster.internal_port import (
     InternalConnection,
     InternalPort,
     ThisProcess,
-    user_of,
 )
 from minimixproxy.cluster.internal_service import InternalService
 from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.config.cluster_checks import UnixPlace
+from minimixproxy.unix_sockets import user_of
 from tests.c2s.fakeserver import listening
 from tests.c2s.helpers import HEADER, Lab, Recorder
 from tests.certificates import KeyPair, make_authority, make_certificate
@@ -195,6 +195,20 @@ class UnixTest(RealCase):
         await self.listen(None)
         path = self.on_unix()
         self.assertIn(b"<mechanism>PLAIN", await self.heard(dialler(reactor, None), path))
+
+    async def test_somebody_else_listens(self) -> None:
+        """In the place of a process that has ended, say: nothing is said there."""
+        await self.listen(None)
+        path, talk = self.on_unix(), _Talk()
+        bottom = SecurableConnection(talk)
+        try:
+            await dialler(reactor, None, lambda _transport: os.geteuid() + 1)(path, bottom)
+        except NotHandedOver as error:
+            self.assertIn(f"is of user {os.geteuid() + 1}, and this process of {os.geteuid()}", str(error))
+        else:
+            self.fail("it was connected")
+        talk.transport.abortConnection()
+        await talk.heard
 
     async def test_tcp_without_tls(self) -> None:
         await self.listen(None)
