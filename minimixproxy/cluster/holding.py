@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -29,6 +30,7 @@ from minimixproxy.storage.leases import MOST_ORPHANS, HeldBy, Holder, Survey
 from minimixproxy.timing.clock import Clock, Timer
 
 LOOK: Final = 1.0  # seconds between looks at the cluster
+LONGEST_LOOK: Final = 300.0  # seconds; each statement has its limit, but an answer may be lost without an error
 THOROUGH: Final = 600.0  # seconds between looks for accounts that no process has ever had
 #: Seconds from a client's login until it has to have bound a resource, or its account may be let go.
 GRACE: Final = 120.0
@@ -75,6 +77,7 @@ class Holding:
         self._sweeps = Timer(clock)
         self._watch = Timer(clock)
         self._thorough_at = 0.0
+        self._to_be_answered = inf  # until when the look that is under way has to be over
         self.view = View(clock)
         self.handing_on = HandingOn(self, accounts, clock)
         self._trouble = ""
@@ -195,6 +198,7 @@ class Holding:
 
     def _look(self) -> None:
         """See how the cluster stands, and take this process's share of what nobody has."""
+        self._to_be_answered = self._clock.seconds() + LONGEST_LOOK
         looking = Deferred.fromCoroutine(self._look_around())
         looking.addErrback(self._not_seen)
         looking.addBoth(lambda _: self._looks.start(LOOK, self._look) if not self._ended else None)
@@ -290,6 +294,9 @@ class Holding:
         left = self._life.left
         if left <= 0:
             self._over(HeldByAnother("no sign of life could be given in time: other processes take the accounts"))
+            return
+        if self._clock.seconds() > self._to_be_answered:
+            self._over(HeldByAnother(f"the database has not answered a question for {LONGEST_LOOK:.0f} s"))
             return
         self._watch.start(min(left, LOOK), self._watch_over)
 

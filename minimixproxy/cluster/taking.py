@@ -96,11 +96,19 @@ class Taking:
             self.unsure.add(names, self._clock.seconds())
             try:
                 await self._take(names)
-            except StateError as error:
-                if isinstance(error, HeldByAnother) or not self._portions.failed(names, self._clock.seconds()):
+            except HeldByAnother:
+                raise
+            except Exception as error:  # whatever is wrong with one account must not cost the others
+                if not self._portions.failed(names, self._clock.seconds()):
                     raise
-                self.log.error("{account} cannot be taken, trying again later: {error}", account=names[0], error=error)
+                self._tell(names[0], error)
                 return False
             for bare in names:
                 self.unsure.discard(bare)
         return True
+
+    def _tell(self, bare: str, error: Exception) -> None:
+        if isinstance(error, StateError):
+            self.log.error("{account} cannot be taken, trying again later: {error}", account=bare, error=error)
+        else:
+            self.log.failure("while {account} was taken", account=bare)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster.departures import DRAINED, MOVED
-from minimixproxy.cluster.holding import GRACE, LOOK, MOST_WAITING, THOROUGH, Holding
+from minimixproxy.cluster.holding import GRACE, LONGEST_LOOK, LOOK, MOST_WAITING, THOROUGH, Holding
 from minimixproxy.cluster.interfaces import Revive
 from minimixproxy.cluster.shares import share_of
 from minimixproxy.cluster.taking import AT_ONCE, LONGEST, PUT_OFF, UNSURE
@@ -442,6 +442,24 @@ class TroubledTests(HoldingTestCase):
         self.clock.advance(PUT_OFF)
         self.assertIn(bad, self.holding)
 
+    def test_one_by_which_reading_fails(self) -> None:
+        """By a fault of ours: the others are taken all the same."""
+        bad, take = self.names[3], self.leases.take
+
+        def taken(names: Sequence[str]) -> Adopted:
+            if bad in names:
+                raise ZeroDivisionError
+            return take(names)
+
+        self.leases.take = taken  # type: ignore[method-assign]
+        self.leases.never_taken = self.names
+        self.begin()
+        for _ in range(5):
+            self.leases.never_taken = [bare for bare in self.names if bare not in self.holding]
+            self.clock.advance(LOOK)
+        self.assertEqual([bare for bare in self.names if bare not in self.holding], [bad])
+        self.flushLoggedErrors(ZeroDivisionError)
+
     def test_the_answer_was_lost(self) -> None:
         """They are ours then, and nobody else takes them."""
         self.begin()
@@ -464,7 +482,7 @@ class TroubledTests(HoldingTestCase):
         self.flushLoggedErrors(ZeroDivisionError)
         self.assertNotIn(BARE, self.holding)
         self.adopt = adopt  # type: ignore[method-assign]
-        self.clock.advance(LOOK)
+        self.clock.pump([LOOK] * int(UNSURE / 2 + 1))
         self.assertIn(BARE, self.holding)
 
     def test_many_take_long(self) -> None:
@@ -788,6 +806,16 @@ class OverTests(HoldingTestCase):
             asked = len(self.leases.asked)
             self.clock.pump([LOOK] * 20)
             self.assertEqual((len(self.leases.asked), len(self.lost)), (asked, 1))
+
+    def test_a_question_that_is_never_answered(self) -> None:
+        """While signs of life are given: whoever comes would wait for ever."""
+        self.begin()
+        self.clock.pump([LOOK] * int(LONGEST_LOOK))
+        self.threads = []
+        self.clock.pump([LOOK] * int(LONGEST_LOOK))
+        self.assertEqual(self.lost, [])
+        self.clock.pump([LOOK] * 2)
+        self.assertEqual([str(error) for error in self.lost], ["the database has not answered a question for 300 s"])
 
     def test_the_database_has_lost_who_has_what(self) -> None:
         """It is another server, to which not all was replicated: nobody knows who else has an account by then."""
