@@ -38,7 +38,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "cluster.edge_pipe": {"PATIENCE": 10, "MAX_HELD": 128 * 1024},
     "cluster.internal_service": {"CROWD": 2048},
     "cluster.internal_port": {"HEADER_TIME": 10, "MAX_NEW": 1000},
-    "cluster.component_duty": {"LOOK": 1, "OUT_OF_REACH": 30, "ABSTINENCE": 10},
+    "cluster.component_duty": {"LOOK": 1, "OUT_OF_REACH": 30, "MARGIN": 1, "ABSTINENCE": 10},
     "cluster.restart_watch": {"LONGEST": 16384},
     "cluster.view": {"MOST_TOLD": 20},
     "c2s.session.acknowledgements": {"EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},

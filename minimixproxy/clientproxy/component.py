@@ -154,7 +154,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
 
     def _connect(self) -> None:
         if not self._may_act():
-            return  # for good: this process ends
+            return  # for good: whoever says so ends this service, too
         endpoint = self._endpoints[self._turn % len(self._endpoints)]
         self._connecting = endpoint.connect(self.factory)
         self._connecting.addErrback(self._connection_failed)

@@ -46,10 +46,11 @@ class OnlyConnection:
         return self._shared
 
     def connected(self) -> None:
-        """A new stream."""
+        """A new stream: the first messages go before anything is asked that could be answered elsewhere."""
         self._rounds.clear()
         self._next = self._clock()
         self._shared = False
+        self.tick()
 
     def take(self, message: Stanza) -> bool:
         """Tell whether a message is one of ours; then it is not for anybody else."""

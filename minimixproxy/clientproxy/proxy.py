@@ -49,10 +49,10 @@ class Proxy:
 
     def connected(self) -> None:
         """The component stream is ready to use; or it is now, and may have brought less than everything before."""
-        self.iqs.connected()
-        self.presences.connected()
         if self._only is not None:
             self._only.connected()
+        self.iqs.connected()
+        self.presences.connected()
 
     def receive_message(self, message: Stanza) -> None:
         """Take one message in."""

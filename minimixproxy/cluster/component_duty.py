@@ -1,7 +1,7 @@
 """One domain of `[[client_proxy]]` that all processes of a cluster may connect: one of them does, the others stand by.
 
 Who has the domain's lease connects the component. A lease is worth as much as the row of its process, so a component
-acts only while that lives (`row_lives`): it looks by itself before each read, each write and each connection.
+acts only while that is good for some time yet: it looks by itself before each read, each write and each connection.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from minimixproxy.timing.clock import Clock, Timer
 LOOK: Final = 1.0  # seconds between looks at who has the domain
 #: Seconds without a connection, after which another process is to try whether it reaches the server.
 OUT_OF_REACH: Final = 30.0
+MARGIN: Final = 1.0  # seconds before the process's row runs out, when the connection ends: others may connect then
 ABSTINENCE: Final = 10.0  # seconds for another process to take what was let go of
 
 
@@ -32,7 +33,7 @@ class Phase(Enum):
 
     STANDING_BY = "standing by"  # another process has the domain, or it is not known yet who has
     ACTING = "acting"  # the domain is this process's, which keeps the component connected
-    LETTING_GO = "letting go"  # the component's connection ends, and the domain is free when it has ended
+    LETTING_GO = "letting go"  # the component's connection ends, and the domain is let go of when it has ended
     ABSTAINING = "abstaining"  # the domain was let go of: another process is to take it first
     ENDING = "ending"  # as letting go, and for good
     OVER = "over"  # this process has no part in it: it has not begun, or has ended
@@ -44,14 +45,15 @@ class Input(Enum):
     START = "start"
     OURS = "the database says that this process has the domain"
     NOT_OURS = "the database says that another process has the domain, or nobody"
+    ROW_OVER = "this process's row is about to run out"
     GIVE_WAY = "it would be better off elsewhere"
-    LET_GO = "the connection has ended, and the domain is free"
+    ENDED = "the connection has ended"
     TIME_UP = "time is up"
     STOP = "stop"
 
 
 class ComponentDuty(Service):
-    """`make` returns the component; it is given what tells whether it may act."""
+    """`make` returns the component; it is given what tells whether it may act, and ends at once if it may not."""
 
     log = Logger()
 
@@ -69,6 +71,7 @@ class ComponentDuty(Service):
         self._dropped = 0  # by former components
         self._looks = Timer(clock)
         self._abstinence = Timer(clock)
+        self._watch = Timer(clock)
         self._over: list[Deferred[None]] = []  # who waits for the end
 
     # What others ask --------------------------------------------------------------------------------------------
@@ -102,7 +105,7 @@ class ComponentDuty(Service):
         self._look()
 
     def stopService(self) -> Deferred[None]:
-        """Fires when the component's connection has ended, and the domain is free or is so with this process's row."""
+        """Fires when the component's connection has ended. Then the domain is free as soon as the database answers."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._looks.stop()
         over = Deferred[None]()
@@ -164,11 +167,21 @@ class ComponentDuty(Service):
         """Connect the component."""
         self.log.info("{domain}: this process has it, and connects the component", domain=self.domain)
         self._reached_at = self._clock.seconds()
-        self._component = self._make(self._among.row_lives())
+        left = self._among.row_left()
+        self._component = self._make(lambda: left() > MARGIN)
         self._component.startService()
+        self._watch_over(left)
+
+    def _watch_over(self, left: Callable[[], float]) -> None:
+        """End in time, also if the database does not answer."""
+        if left() <= MARGIN:
+            self._happens(Input.ROW_OVER)
+        else:
+            self._watch.start(min(left() - MARGIN, LOOK), lambda: self._watch_over(left))
 
     def _end(self) -> None:
-        """End the component's connection: who waits for an answer gets an error. Then let go of the domain."""
+        """End the component's connection: who waits for an answer gets an error."""
+        self._watch.stop()
         component = self._component
         assert component is not None, "it has begun"
         ending = maybeDeferred(component.stopService)
@@ -178,30 +191,31 @@ class ComponentDuty(Service):
     def _has_ended(self, component: Component) -> None:
         self._component = None
         self._dropped += component.dropped
-        self._free(lambda: self._happens(Input.LET_GO))
+        self._happens(Input.ENDED)
 
-    def _free(self, then: Callable[[], None]) -> None:
-        """Have the domain be nobody's, if it is this process's; else, and if that fails, it is as the database says."""
+    def _let_go(self) -> None:
+        """Have the domain be nobody's, if it is this process's; if that fails, it is as the database says."""
         domain = self.domain
         freeing = self._among.ask(lambda leases: leases.release(domain))
         freeing.addErrback(lambda failure: failure.trap(StateError) and None)
         freeing.addErrback(lambda failure: self.log.failure("while {domain} was let go of", failure, domain=domain))
-        freeing.addCallback(lambda _: then())
 
     def _abstain(self) -> None:
-        """Take it no more for some seconds."""
+        """Let go of the domain, and take it no more for some seconds."""
+        self._let_go()
         self._abstinence.start(ABSTINENCE, lambda: self._happens(Input.TIME_UP))
-
-    def _leave(self) -> None:
-        """Let go of the domain, which an answer that is on its way may make this process's."""
-        self._abstinence.stop()
-        self._free(lambda: self._happens(Input.LET_GO))
 
     def _go_on_ending(self) -> None:
         """Go on with that."""
 
     def _finish(self) -> None:
-        """Tell who waits for that."""
+        """Let go of the domain, which an answer on its way may make this process's; tell who waits for that."""
+        self._abstinence.stop()
+        self._let_go()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell who waits for the end."""
         waiting, self._over = self._over, []
         for over in waiting:
             over.callback(None)
@@ -235,8 +249,9 @@ _ELSEWHERE = {
     Input.START: _AGAIN,
     Input.OURS: _LATE,
     Input.NOT_OURS: _LATE,
+    Input.ROW_OVER: _NO_COMPONENT,
     Input.GIVE_WAY: _NO_COMPONENT,
-    Input.LET_GO: _NO_COMPONENT,
+    Input.ENDED: _NO_COMPONENT,
     Input.TIME_UP: _NO_TIMER,
 }
 
@@ -244,29 +259,30 @@ _AT = {
     Phase.STANDING_BY: {
         Input.OURS: Transition(Phase.ACTING, ComponentDuty._begin),
         Input.NOT_OURS: _AS_IT_WAS,
-        Input.STOP: Transition(Phase.ENDING, ComponentDuty._leave),
+        Input.STOP: Transition(Phase.OVER, ComponentDuty._finish),
     },
     Phase.ACTING: {
         Input.OURS: _AS_IT_WAS,
         Input.NOT_OURS: Transition(Phase.LETTING_GO, ComponentDuty._end),
+        Input.ROW_OVER: Transition(Phase.LETTING_GO, ComponentDuty._end),
         Input.GIVE_WAY: Transition(Phase.LETTING_GO, ComponentDuty._end),
         Input.STOP: Transition(Phase.ENDING, ComponentDuty._end),
     },
     Phase.LETTING_GO: {
-        Input.LET_GO: Transition(Phase.ABSTAINING, ComponentDuty._abstain),
+        Input.ENDED: Transition(Phase.ABSTAINING, ComponentDuty._abstain),
         Input.STOP: Transition(Phase.ENDING, ComponentDuty._go_on_ending),
     },
     Phase.ABSTAINING: {
         Input.TIME_UP: Transition(Phase.STANDING_BY, ComponentDuty._stand_by),
-        Input.STOP: Transition(Phase.ENDING, ComponentDuty._leave),
+        Input.STOP: Transition(Phase.OVER, ComponentDuty._finish),
     },
     Phase.ENDING: {
-        Input.LET_GO: Transition(Phase.OVER, ComponentDuty._finish),
+        Input.ENDED: Transition(Phase.OVER, ComponentDuty._finish),
         Input.STOP: _AGAIN,
     },
     Phase.OVER: {
         Input.START: Transition(Phase.STANDING_BY, ComponentDuty._stand_by),
-        Input.STOP: Transition(None, ComponentDuty._finish),
+        Input.STOP: Transition(None, ComponentDuty._tell),
     },
 }
 

@@ -113,8 +113,8 @@ class Among(Protocol):
     def others_take(self) -> bool:
         """Whether there are others that take what this one lets go of, as was seen last."""
 
-    def row_lives(self) -> Callable[[], bool]:
-        """Return what tells whether this process's row is good: nobody else has what it has."""
+    def row_left(self) -> Callable[[], float]:
+        """Return what tells for how many seconds this process's row is good: nobody else has what it has."""
 
     def ask(self, question: Callable[[DomainLeases], _Result]) -> Deferred[_Result]:
         """Have something asked in a thread, one after the other. Fails with `StateError`."""

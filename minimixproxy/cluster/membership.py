@@ -98,11 +98,11 @@ class Membership(Service):
         """Whether there are others that take what this one lets go of."""
         return any(not holder.draining and holder.number != self.number for holder in self.holding.live)
 
-    def row_lives(self) -> Callable[[], bool]:
-        """Return what tells whether this process's row is good, also while services stop."""
+    def row_left(self) -> Callable[[], float]:
+        """Return what tells for how many seconds this process's row is good, also while services stop."""
         assert self._shared is not None, "state is open"
         lease = self._shared.lease
-        return lambda: lease.left > 0
+        return lambda: lease.left
 
     def ask(self, question: Callable[[DomainLeases], _Result]) -> Deferred[_Result]:
         """Ask for domains, in the thread. While services stop there is no answer any more."""

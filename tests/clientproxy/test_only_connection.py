@@ -15,6 +15,9 @@ class OnlyConnectionTests(SynchronousTestCase):
         self.alone_again = 0
         self.only = OnlyConnection(DOMAIN, "t0", self.clock.seconds, self.sent.append, self.again)
         self.only.connected()
+        self.assertEqual(len(self.messages()), AT_ONCE)
+        self.clock.advance(EVERY)
+        self.rounds(AT_ONCE)
 
     def again(self) -> None:
         self.alone_again += 1

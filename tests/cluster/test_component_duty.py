@@ -12,7 +12,16 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.cluster.component_duty import ABSTINENCE, LOOK, OUT_OF_REACH, TABLE, ComponentDuty, Input, Phase
+from minimixproxy.cluster.component_duty import (
+    ABSTINENCE,
+    LOOK,
+    MARGIN,
+    OUT_OF_REACH,
+    TABLE,
+    ComponentDuty,
+    Input,
+    Phase,
+)
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.lease import HeldByAnother
 from minimixproxy.storage.leases import Holder
@@ -24,8 +33,8 @@ DOMAIN = "proxy.example.org"
 class FakeComponent:
     """Ends when the test says so."""
 
-    def __init__(self, row_lives: Callable[[], bool]) -> None:
-        self.row_lives = row_lives
+    def __init__(self, may_act: Callable[[], bool]) -> None:
+        self.may_act = may_act
         self.connected = False
         self.dropped = 0
         self.runs = False
@@ -66,10 +75,11 @@ class FakeAmong:
         self.others_take = True
         self.asked: list[tuple[Callable[[Any], Any], Deferred[Any]]] = []
         self.fault: Exception | None = None
+        self.left = 15.0
         database.live.add(number)
 
-    def row_lives(self) -> Callable[[], bool]:
-        return lambda: self.number in self.database.live
+    def row_left(self) -> Callable[[], float]:
+        return lambda: self.left if self.number in self.database.live else 0.0
 
     def ask(self, question: Callable[[Any], Any]) -> Deferred[Any]:
         answer = Deferred[Any]()
@@ -116,8 +126,8 @@ class Process:
         self.components: list[FakeComponent] = []
         self.duty = ComponentDuty(DOMAIN, self._make, self.among, self.clock)
 
-    def _make(self, row_lives: Callable[[], bool]) -> FakeComponent:
-        self.components.append(FakeComponent(row_lives))
+    def _make(self, may_act: Callable[[], bool]) -> FakeComponent:
+        self.components.append(FakeComponent(may_act))
         return self.components[-1]
 
     @property
@@ -127,7 +137,7 @@ class Process:
     @property
     def acts(self) -> bool:
         """Whether a component may say something as this process."""
-        return any(one.runs and one.row_lives() for one in self.components)
+        return any(one.runs and one.may_act() for one in self.components)
 
     def look(self) -> None:
         """A look, and its answer."""
@@ -163,7 +173,7 @@ class TakingTests(DutyCase):
     def test_its_row_has_run_out(self) -> None:
         self.begin()
         self.database.live.remove(7)
-        self.assertFalse(self.one.component.row_lives())
+        self.assertFalse(self.one.component.may_act())
         self.other.look()
         self.assertTrue(self.other.acts)
         self.one.look()
@@ -176,10 +186,10 @@ class TakingTests(DutyCase):
         self.one.answer()
         self.other.look()
         self.assertEqual((self.database.has, self.other.components), (7, []))
-        self.one.component.end()
         self.assertNoResult(over)
-        self.one.answer()
+        self.one.component.end()
         self.successResultOf(over)
+        self.one.answer()
         self.other.look()
         self.assertTrue(self.other.acts)
         self.assertEqual((self.one.duty.phase, self.one.clock.getDelayedCalls()), (Phase.OVER, []))
@@ -194,12 +204,20 @@ class TakingTests(DutyCase):
         self.successResultOf(over)
         self.assertEqual(self.database.has, 7)
 
+    def test_the_database_does_not_answer_at_the_end(self) -> None:
+        """A process that is over has nothing to wait for."""
+        self.begin()
+        self.one.among.left = MARGIN
+        self.one.clock.advance(LOOK)
+        self.one.component.end()
+        self.successResultOf(self.one.duty.stopService())
+        self.assertEqual(self.one.clock.getDelayedCalls(), [])
+
     def test_stopped_before_it_has_an_answer(self) -> None:
         """What the answer gives is let go of."""
         self.one.duty.startService()
         over = self.one.duty.stopService()
         again = self.one.duty.stopService()
-        self.assertNoResult(over)
         self.one.answer()
         self.successResultOf(over)
         self.successResultOf(again)
@@ -235,6 +253,27 @@ class OutOfReachTests(DutyCase):
             process.look()
         self.assertTrue(self.one.acts)
         self.assertEqual(self.other.duty.phase, Phase.STANDING_BY)
+
+    def test_the_row_runs_out_meanwhile(self) -> None:
+        """The connection ends before it has, whatever the database does not answer."""
+        self.begin()
+        self.one.among.left = LOOK + MARGIN
+        self.one.clock.advance(LOOK / 2)
+        self.assertIsNone(self.one.component.ending)
+        self.one.among.left = MARGIN + 0.1
+        self.assertTrue(self.one.component.may_act())
+        self.one.clock.advance(LOOK / 2)
+        self.assertIsNone(self.one.component.ending)
+        self.one.among.left = MARGIN
+        self.assertFalse(self.one.component.may_act())
+        self.one.clock.advance(0.1)
+        self.assertIsNotNone(self.one.component.ending)
+
+    def test_the_row_is_renewed(self) -> None:
+        self.begin()
+        for _ in range(100):
+            self.one.clock.advance(LOOK)
+        self.assertIsNone(self.one.component.ending)
 
     def test_the_server_is(self) -> None:
         """Of this process: another one tries, and it is not in the way."""
@@ -389,7 +428,7 @@ class NeverTwoTests(SynchronousTestCase):
 
     def someone_acts_in_the_end(self, processes: list[Process]) -> None:
         """Of those that live, run, and are not drained, if there is one: when nothing is late any more."""
-        able = [one for one in processes if one.among.row_lives()() and one.duty.running and not one.among.draining]
+        able = [one for one in processes if one.among.row_left()() and one.duty.running and not one.among.draining]
         for _ in range(int(ABSTINENCE) + 5):
             for process in processes:
                 process.clock.advance(LOOK)

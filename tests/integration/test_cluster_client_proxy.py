@@ -16,7 +16,10 @@ from tests.integration.ejabberd import Ejabberd
 from tests.integration.nodes import ClusterCase, Node
 from tests.integration.prosody import Prosody
 from tests.integration.proxied import ProxiedCase, Worker, condition
+from tests.integration.relay import Relay
 from tests.integration.servers import COMPONENT_SECRET
+from tests.integration.test_client_proxy_faults import Asker
+from tests.storage import postgresql
 
 LONG = 60.0  # seconds: a row is good for 15
 
@@ -28,8 +31,13 @@ def silent(_worker: Worker, _request: domish.Element) -> None:
 class SharedDomainCase(ClusterCase, ProxiedCase):
     """A domain that two nodes may connect, and a worker."""
 
-    async def serve_by_two(self, *resources: str, **settings: Any) -> tuple[Node, Node, list[Worker]]:
-        """Return who connects the domain, who stands by, and workers of these resources."""
+    async def serve_by_two(
+        self, *resources: str, component: int | None = None, database: int | None = None, **settings: Any
+    ) -> tuple[Node, Node, list[Worker]]:
+        """Return who connects the domain, who stands by, and workers of these resources.
+
+        `component`, `database`: ports by which the first one reaches these.
+        """
         self.target = await self.account("worker")
         self.domain = f"proxy.{self.server.domain}"
         table = {
@@ -39,7 +47,9 @@ class SharedDomainCase(ClusterCase, ProxiedCase):
             "secret": COMPONENT_SECRET,
             **settings,
         }
-        one, other = self.node(client_proxy=[table]), self.node(client_proxy=[table])
+        port = {**table, "server": f"tcp:127.0.0.1:{component}"} if component is not None else table
+        one = self.node(client_proxy=[port], database=database)
+        other = self.node(client_proxy=[table])
         await self.start(one)
         await self.connected(one)
         await self.start(other)
@@ -52,17 +62,6 @@ class SharedDomainCase(ClusterCase, ProxiedCase):
 
 @on_both_servers
 class SharedDomainTests(SharedDomainCase):
-    async def test_one_is_killed(self) -> None:
-        """Who has asked it gets no answer, or the server's; who asks the next one is answered by the worker, once."""
-        one, other, (worker,) = await self.serve_by_two("a")
-        alice = await self.user()
-        self.assertIn(">a<", str(await self.ask(alice)))
-        await deferToThread(one.process.kill)
-        await self.connected(other)
-        await worker.known()
-        self.assertIn(">a<", str(await self.ask(alice)))
-        self.assertEqual(len(worker.requests), 2)
-
     async def test_one_ends_in_order(self) -> None:
         """Who waits gets an error, and the other one is connected before the lease could have run out."""
         one, other, (worker,) = await self.serve_by_two("a")
@@ -77,6 +76,36 @@ class SharedDomainTests(SharedDomainCase):
         await worker.known()
         self.assertEqual(self.query("SELECT name FROM components JOIN holders ON number = holder"), [("node-1",)])
 
+    async def test_one_is_drained(self) -> None:
+        one, other, (worker,) = await self.serve_by_two("a")
+        alice = await self.user()
+        self.assertEqual((await run(one, "drain", "--no-wait")).returncode, 0)
+        await self.connected(other)
+        await worker.known()
+        self.assertIn(">a<", str(await self.ask(alice)))
+        told = json.loads((await run(one, "status", "--json")).stdout)["client_proxy"]
+        self.assertEqual([domain["standing_by"] for domain in told], [True])
+
+    async def test_many_requests_while_one_is_killed(self) -> None:
+        """Of each there is one answer at most, and those that came before and come after are answered."""
+        one, other, (worker,) = await self.serve_by_two("a")
+        asker = Asker(await self.user(), self.domain, 3000)
+        asker.begin()
+        await asker.after(1000)
+        await deferToThread(one.process.kill)
+        await self.connected(other)
+        await worker.known()
+        before, asked = set(asker.answers), asker.asked
+        asker.total = 0  # what is still answered causes no more
+        again = Asker(await self.user("bob"), self.domain, 1000)
+        again.begin()
+        await again.after(1000)
+        await asker.client.barrier()
+        self.assertEqual((set(again.answers.values()), again.results), ({1}, 1000))
+        self.assertEqual(set(asker.answers.values()), {1})
+        lost = asked - len(asker.answers)
+        self.assertTrue(0 <= lost <= asker.window, (lost, asked, len(before)))
+
     async def test_status_names_who_has_it(self) -> None:
         one, other, _workers = await self.serve_by_two()
         for node, connected in ((one, True), (other, False)):
@@ -87,6 +116,41 @@ class SharedDomainTests(SharedDomainCase):
             )
             self.assertEqual(report["troubles"], [])
         self.assertIn("by node-0", (await run(other, "status")).stdout)
+
+
+@on_both_servers
+class CutOffTests(SharedDomainCase):
+    """The one that is connected does not reach what it needs."""
+
+    def relay(self, port: int) -> Relay:
+        relay = Relay(port)
+        relay.start()
+        self.addCleanup(relay.stop)
+        return relay
+
+    async def test_from_the_server(self) -> None:
+        """Another one that reaches it is connected then."""
+        relay = self.relay(self.server.component_port)
+        one, other, (worker,) = await self.serve_by_two("a", component=relay.port)
+        alice = await self.user()
+        await relay.refuse()
+        relay.cut()
+        await one.process.says(f"{re.escape(self.domain)}: let go of, .*: .not connected for 3", LONG)
+        await self.connected(other)
+        await worker.known()
+        self.assertIn(">a<", str(await self.ask(alice)))
+
+    async def test_from_the_database(self) -> None:
+        """It answers until its row has run out, and then cuts its connection."""
+        relay = self.relay(postgresql.cluster().port)
+        one, other, (worker,) = await self.serve_by_two("a", database=relay.port)
+        alice = await self.user()
+        relay.silence()
+        self.assertIn(">a<", str(await self.ask(alice)))
+        await one.process.says("no sign of life could be given in time.*this proxy ends", LONG)
+        await self.connected(other)
+        await worker.known()
+        self.assertIn(">a<", str(await self.ask(alice)))
 
 
 class ReplacingProsody(Prosody):
