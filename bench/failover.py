@@ -28,7 +28,7 @@ EACH = 5  # rooms of an account
 OCCUPANTS = 10  # accounts of a room, and the speaker
 ROOMS = ACCOUNTS * EACH // OCCUPANTS
 AT_A_TIME = 8  # accounts that log in and join
-PAUSE = 1.5  # seconds between two messages in a room
+PAUSE, HURRY = 4.0, 0.5  # seconds between two messages in a room; when all are back again, and more is to be missed
 SHOWN_AGAIN = 20  # a device that has missed fewer is given so many: of those it has had some
 HISTORY = 500  # messages that a room tells who comes back
 BEFORE = 3.0  # seconds of talk
@@ -61,6 +61,13 @@ class Device(Stream):
         self.heard: list[bytes] = []
         self.kept = self.heard
 
+    def receive(self) -> int:
+        """Hang up when the stream ends, as clients do."""
+        received = super().receive()
+        if self.heard and self.heard[-1].endswith(b"</stream:stream>"):
+            raise RuntimeError("the stream is over")
+        return received
+
     def _ask(self, data: bytes, answer: bytes, timeout: float = TIME_LIMIT) -> bytes:
         received = super()._ask(data, answer, timeout)
         self.heard.append(received)
@@ -77,7 +84,7 @@ class Speaker:
         self._texts = [message(room, "groupchat") for room in self.rooms]
         for room in self.rooms:
             self._stream.join(room, "speaker")
-        self.talks = False
+        self.talks, self.pause = False, PAUSE
         self.said: list[list[int]] = [[] for _ in self.rooms]  # by room
         self._left: set[bytes] = set()
         self._present: dict[bytes, float] = {}  # occupants, and since when
@@ -111,7 +118,7 @@ class Speaker:
             self._stream.heard.clear()
             if time.monotonic() < due:
                 continue
-            due += PAUSE / len(self.rooms)
+            due += self.pause / len(self.rooms)
             if self.talks:
                 serial += 1
                 room = serial % len(self.rooms)
@@ -174,6 +181,7 @@ class Devices:
                         key.data.receive()
                     except (OSError, RuntimeError):  # the process is over
                         poll.unregister(key.fileobj)
+                        key.data.cut()
 
     def settle(self) -> None:
         """Wait until nothing has come for a while."""
@@ -216,7 +224,7 @@ class Ground:
         first = self._said()
         for heard in self.devices.heard:
             heard.clear()
-        self.speaker.talks = True
+        self.speaker.talks, self.speaker.pause = True, PAUSE
         time.sleep(BEFORE)
         self.speaker.forget()
         began = time.monotonic()
@@ -241,6 +249,7 @@ class Ground:
 
     def _enough_said(self, since: list[int]) -> None:
         """Wait until all devices have missed so much in each room that nothing is shown to them again by intent."""
+        self.speaker.pause = HURRY
         while min(now - then for now, then in zip(self._said(), since, strict=True)) <= SHOWN_AGAIN:
             time.sleep(0.1)
 
