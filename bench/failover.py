@@ -1,7 +1,7 @@
 """A process of a cluster is over, and another one lives: until all rooms are back, and what becomes of messages.
 
-Somebody directly at Prosody talks in all rooms all the while, and sees who is in them. Then all devices come to the
-other process, and each account has to have each message that was said in its rooms.
+Rooms are those of bench/roomservice.py, which talks in them all the while. Then all devices come to the other process,
+and each account has to have each message that was said in its rooms.
 """
 
 from __future__ import annotations
@@ -15,29 +15,24 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from bench.generator import message
 from bench.nodes import BenchNode, PostgreSQL, Shared
 from bench.proc import cpu_seconds, cpu_seconds_of_all
 from bench.scale import scaled
-from bench.servers import PASSWORD, BenchProsody, stopping
-from bench.wire import Stream, Streams, Target
+from bench.servers import PASSWORD, BenchProsody, RoomService, stopping
+from bench.wire import Stream, Target
 from tests.integration.processes import LoggedProcess
 
 ACCOUNTS = scaled(300, 30)
 EACH = 5  # rooms of an account
-OCCUPANTS = 10  # accounts of a room, and the speaker
+OCCUPANTS = 10  # that a room shows, and as many accounts
 ROOMS = ACCOUNTS * EACH // OCCUPANTS
 AT_A_TIME = 8  # accounts that log in and join
 PAUSE, HURRY = 4.0, 0.5  # seconds between two messages in a room; when all are back again, and more is to be missed
 SHOWN_AGAIN = 20  # a device that has missed fewer is given so many: of those it has had some
-HISTORY = 500  # messages that a room tells who comes back
 BEFORE = 3.0  # seconds of talk
 QUIET = 1.0  # second in which nothing comes any more
 TIME_LIMIT = 180.0
 _SERIAL = re.compile(rb"<body>([0-9]{8})")
-_PRESENCE = re.compile(rb"<presence[^>]*>")
-_FROM = re.compile(rb" from=['\"]([^'\"]+)")
-_GONE = re.compile(rb" type=['\"]unavailable")
 
 
 class Case(NamedTuple):
@@ -68,75 +63,44 @@ class Device(Stream):
             raise RuntimeError("the stream is over")
         return received
 
+    def join(self, room: str, nick: str) -> None:
+        """Once, however long it takes: what is told meanwhile is kept."""
+        presence = f"<presence to='{room}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        self._ask(presence.encode(), rb"<subject")
+
     def _ask(self, data: bytes, answer: bytes, timeout: float = TIME_LIMIT) -> bytes:
         received = super()._ask(data, answer, timeout)
         self.heard.append(received)
         return received
 
 
-class Speaker:
-    """Talks in all rooms, and sees who is in them, in a thread of its own."""
+class Talk:
+    """Something is said in each room again and again, in a thread. `said`: numbers of messages, by room."""
 
-    def __init__(self, prosody: BenchProsody) -> None:
-        self._stream = Device(Target(prosody.port, prosody.sender_domain, prosody.tls))
-        self._stream.login(prosody.sender, PASSWORD, "speaker")
-        self.rooms = [f"room{number}@{prosody.muc}" for number in range(ROOMS)]
-        self._texts = [message(room, "groupchat") for room in self.rooms]
-        for room in self.rooms:
-            self._stream.join(room, "speaker")
-        self.talks, self.pause = False, PAUSE
-        self.said: list[list[int]] = [[] for _ in self.rooms]  # by room
-        self._left: set[bytes] = set()
-        self._present: dict[bytes, float] = {}  # occupants, and since when
-        self._tail = b""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+    def __init__(self, prosody: BenchProsody, service: RoomService) -> None:
+        self.rooms = [f"r{OCCUPANTS}-{number}@{prosody.rooms}" for number in range(ROOMS)]
+        self.said: list[list[int]] = [[] for _ in self.rooms]
+        self.pause = PAUSE
+        self._service = service
+        self._goes_on = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
 
-    def forget(self) -> None:
-        """From now on it counts who leaves and comes back."""
-        self._left.clear()
-
-    def back_since(self, number: int) -> float | None:
-        """When the last of so many who had left was back; None if they are not all back."""
-        if len(self._left) < number or not self._left <= self._present.keys():
-            return None
-        return max(self._present[occupant] for occupant in self._left)
-
-    def missing(self) -> str:
-        return f"{len(self._left)} have left, {len(self._left & self._present.keys())} of them are back"
+    def begin(self) -> None:
+        self.pause = PAUSE
+        self._goes_on.set()
 
     def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._goes_on.clear()
 
     def _run(self) -> None:
-        own, due, serial = Streams([self._stream]), time.monotonic(), 0
-        while not self._stop.is_set():
-            own.read(max(0.0, due - time.monotonic()))
-            self._see(b"".join(self._stream.heard))
-            self._stream.heard.clear()
-            if time.monotonic() < due:
-                continue
-            due += self.pause / len(self.rooms)
-            if self.talks:
-                serial += 1
-                room = serial % len(self.rooms)
-                self.said[room].append(serial)
-                self._stream.send(self._texts[room].replace("@serial@", f"{serial:08}").encode())
-
-    def _see(self, data: bytes) -> None:
-        whole, end, rest = (self._tail + data).rpartition(b">")
-        self._tail = rest
-        for found in _PRESENCE.findall(whole + end):
-            occupant = _FROM.search(found)
-            if occupant is None:
-                continue
-            if _GONE.search(found):
-                self._present.pop(occupant[1], None)
-                self._left.add(occupant[1])
-            else:
-                self._present.setdefault(occupant[1], time.monotonic())  # there may be more of it later
+        serial = 0
+        while True:
+            self._goes_on.wait()
+            serial += 1
+            room = serial % len(self.rooms)
+            self.said[room].append(serial)
+            self._service.process.tell(f"say {self.rooms[room]} 1")
+            time.sleep(self.pause / len(self.rooms))
 
 
 class Devices:
@@ -210,30 +174,32 @@ class Ground:
 
     def __init__(self, started: list[LoggedProcess], postgresql: PostgreSQL) -> None:
         self._postgresql, self._started = postgresql, started
-        prosody = BenchProsody(tls=True, history=HISTORY)
+        prosody = BenchProsody(tls=True)
         started.append(prosody.process)
         self._server = prosody.process
         shared = Shared(postgresql)
         self.nodes = [BenchNode(prosody, shared) for _ in range(2)]
         started += [node.process for node in self.nodes]
-        self.speaker = Speaker(prosody)
-        self.devices = Devices(prosody, self.speaker.rooms)
+        self._service = RoomService(prosody)
+        started.append(self._service.process)
+        self.talk = Talk(prosody, self._service)
+        self.devices = Devices(prosody, self.talk.rooms)
 
     def lose(self, way: str, other: BenchNode, end: Callable[[], None]) -> Case:
         """One process is over, all devices come to the other one, which has the accounts by then."""
         first = self._said()
         for heard in self.devices.heard:
             heard.clear()
-        self.speaker.talks, self.speaker.pause = True, PAUSE
+        self.talk.begin()
         time.sleep(BEFORE)
-        self.speaker.forget()
+        self._service.order("anew")
         began = time.monotonic()
         before, missed_from = self._cpu(other), self._said()
         end()
-        back = self._all_back() - began
+        back = self._service.order(f"count {ACCOUNTS * EACH}", TIME_LIMIT) - began
         cpu = tuple(now - then for now, then in zip(self._cpu(other), before, strict=True))
         self._enough_said(missed_from)
-        self.speaker.talks = False
+        self.talk.stop()
         self.devices.settle()
         self.devices.go()
         came = time.monotonic()
@@ -245,11 +211,11 @@ class Ground:
         return Case(way, ACCOUNTS * EACH, back, messages, lost, twice, again, cpu)
 
     def _said(self) -> list[int]:
-        return [len(said) for said in self.speaker.said]
+        return [len(said) for said in self.talk.said]
 
     def _enough_said(self, since: list[int]) -> None:
         """Wait until all devices have missed so much in each room that nothing is shown to them again by intent."""
-        self.speaker.pause = HURRY
+        self.talk.pause = HURRY
         while min(now - then for now, then in zip(self._said(), since, strict=True)) <= SHOWN_AGAIN:
             time.sleep(0.1)
 
@@ -258,17 +224,9 @@ class Ground:
         server = cpu_seconds(self._server.pid)
         return cpu_seconds(node.process.pid), cpu_seconds_of_all(self._postgresql.pid), server
 
-    def _all_back(self) -> float:
-        end = time.monotonic() + TIME_LIMIT
-        while (since := self.speaker.back_since(ACCOUNTS * EACH)) is None:
-            if time.monotonic() > end:
-                raise RuntimeError(f"{self.speaker.missing()}, of {ACCOUNTS * EACH}")
-            time.sleep(0.05)
-        return since
-
     def _told(self, first: list[int]) -> tuple[int, int, int]:
         """Return how many messages were to come to all accounts, and of them how many never came, or came again."""
-        said = [serials[begin:] for serials, begin in zip(self.speaker.said, first, strict=True)]
+        said = [serials[begin:] for serials, begin in zip(self.talk.said, first, strict=True)]
         counts = [
             heard[serial]
             for account, heard in enumerate(self.devices.heard)
@@ -292,7 +250,6 @@ def measure() -> list[Case]:
             one.start()
             started.append(one.process)
             cases.append(ground.lose("ended in order", one, other.process.stop))
-            ground.speaker.stop()
             return cases
         finally:
             postgresql.stop()

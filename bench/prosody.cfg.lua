@@ -33,7 +33,6 @@ VirtualHost "@sender_domain@"
 Component "@muc@" "muc"
 	restrict_room_creation = false
 	muc_room_locking = false
-	muc_room_default_history_length = @history@
 
 -- Rooms of any size: roomservice.py.
 Component "@rooms@"

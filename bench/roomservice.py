@@ -2,8 +2,8 @@
 
 A room `r1000-a@DOMAIN` has 1,000 occupants, whoever joins. Lines on standard input: `netsplit ROOM NUMBER`, so many
 occupants leave and come back; `say ROOM NUMBER`, so many messages to everybody who has joined; `count NUMBER`, answered
-when accounts have joined so many rooms since the last `forget`. Each is answered by a line that begins with its first
-word.
+when accounts have joined so many rooms since the last `forget`, which empties them, or `anew`, which does not. Each is
+answered by a line that begins with its first word. Who joins and asks since when is told what was said.
 """
 
 import re
@@ -11,6 +11,7 @@ import selectors
 import socket
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from hashlib import sha1
 from xml.parsers import expat
@@ -23,6 +24,7 @@ _SHOWN = (
 )
 _ITEM = "<item affiliation='member' role='{role}' jid='user{number}@elsewhere.test/client'/>"
 _USER = "<x xmlns='http://jabber.org/protocol/muc#user'>{item}{more}</x>"
+HISTORY = 500  # messages of a room
 WRITE = 262144  # bytes at a time
 _SELF = "<status code='110'/>"
 _OF_OCCUPANTS = re.compile("^r([0-9]+)")
@@ -51,16 +53,26 @@ class Room:
         self.address = address
         self.size = int(found[1]) if found else 0
         self.members: dict[str, str] = {}  # nick by full JID
+        self._said: deque[tuple[str, str]] = deque(maxlen=HISTORY)  # when, and what
         self._view = "".join(occupant(address, number) for number in range(self.size))
 
-    def joined(self, member: str, nick: str) -> str:
+    def joined(self, member: str, nick: str, since: str = "") -> str:
+        """`since`: a timestamp, of which seconds count."""
         self.members[member] = nick
+        told = "".join(text for when, text in self._said if since and when >= since[: len(when)])
         subject = f"<message type='groupchat' from='{self.address}' to='@to@'><subject/></message>"
-        return (self._view + itself(self.address, nick) + subject).replace("@to@", member)
+        return (self._view + itself(self.address, nick) + told + subject).replace("@to@", member)
 
     def left(self, member: str) -> str:
         nick = self.members.pop(member, "")
         return itself(self.address, nick, " type='unavailable'").replace("@to@", member) if nick else ""
+
+    def say(self, text: str) -> str:
+        """A message, whole but for its end."""
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+        delay = f"<delay xmlns='urn:xmpp:delay' from='{self.address}' stamp='{when}Z'/>"
+        self._said.append((when, f"{text}{delay}</message>"))
+        return self.to_all(f"{text}</message>")
 
     def to_all(self, text: str) -> str:
         return "".join(text.replace("@to@", member) for member in self.members)
@@ -68,11 +80,12 @@ class Room:
 
 @dataclass
 class Received:
-    """One stanza: its name, attributes, and what is directly in it, namespace and name."""
+    """One stanza: its name, attributes, what is directly in it, namespace and name; and since when it asks."""
 
     name: str
     attributes: dict[str, str]
     children: set[str] = field(default_factory=set)
+    since: str = ""
 
 
 class Service:
@@ -139,6 +152,8 @@ class Service:
             self._stanza = Received(name.rpartition(" ")[2], attributes)
         elif self._depth == 2:
             self._stanza.children.add(name)
+        elif name == "http://jabber.org/protocol/muc history":
+            self._stanza.since = attributes.get("since", "")
         self._depth += 1
 
     def _ends(self, _name: str) -> None:
@@ -160,7 +175,7 @@ class Service:
         if stanza.attributes.get("type") == "unavailable":
             self._send(room.left(member))
         elif "http://jabber.org/protocol/muc x" in stanza.children:
-            self._send(room.joined(member, nick))
+            self._send(room.joined(member, nick, stanza.since))
             self._joined.add((member.partition("/")[0], address))
             self._told()
 
@@ -194,6 +209,8 @@ class Service:
                 self._joined.clear()
                 for room in self._rooms.values():
                     room.members.clear()
+            case ["anew"]:
+                self._joined.clear()
             case ["count", number]:
                 self._wanted = int(number)
                 self._told()
@@ -219,7 +236,7 @@ class Service:
             text = f"<body>{serial} {BODY}</body>{EXTRAS}".replace("@serial@", serial)
             stanza_id = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{room.address}' id='{serial}'/>"
             sender = f"from='{room.address}/occupant0' id='{serial}'"
-            self._send(room.to_all(f"<message type='groupchat' {sender} to='@to@'>{text}{stanza_id}</message>"))
+            self._send(room.say(f"<message type='groupchat' {sender} to='@to@'>{text}{stanza_id}"))
 
 
 def main(port: str, domain: str, secret: str) -> None:

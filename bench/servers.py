@@ -56,10 +56,7 @@ class BenchProsody:
     accounts = [f"alice{number}" for number in range(300)]
     sender = "bob"
 
-    def __init__(
-        self, *, tls: bool, prosody_modules: Path | None = None, modules: Sequence[str] = (), history: int = 20
-    ) -> None:
-        """`history`: messages that a room tells who joins, Prosody's own default."""
+    def __init__(self, *, tls: bool, prosody_modules: Path | None = None, modules: Sequence[str] = ()) -> None:
         self.port, self.component_port = free_port(), free_port()
         self.tls = "starttls" if tls else "none"
         self.directory = temporary_directory("prosody")
@@ -75,7 +72,6 @@ class BenchProsody:
                 muc=self.muc,
                 rooms=self.rooms,
                 password=PASSWORD,
-                history=history,
                 port=self.port,
                 component_port=self.component_port,
                 directory=self.directory,

@@ -137,7 +137,7 @@ def failover_section(cases: list[failover.Case]) -> Section:
         "A process is over",
         [
             f"A process holds {failover.ACCOUNTS} accounts with {failover.EACH} rooms each, {failover.OCCUPANTS}"
-            " accounts to a room of Prosody, in each of which somebody says something"
+            " accounts to a room of `bench/roomservice.py`, in each of which something is said"
             f" every {failover.PAUSE:g} s all the while.\nIt is over, and another one lives: seconds until the last"
             " room has the last account again; CPU seconds until then. Then a device of each account comes to that"
             " one:\nseconds until they all are in their rooms and have been told all. Messages, for each account that"

@@ -25,6 +25,13 @@ class RoomTests(SynchronousTestCase):
         self.room.joined(BOB, "bob")
         self.assertEqual(self.room.to_all("<message to='@to@'/>"), f"<message to='{ALICE}'/><message to='{BOB}'/>")
 
+    def test_who_asks_since_when_is_told_what_was_said(self) -> None:
+        self.room.joined(ALICE, "alice")
+        self.assertEqual(self.room.say("<message to='@to@'>"), f"<message to='{ALICE}'></message>")
+        self.assertIn(f"<message to='{BOB}'><delay ", self.room.joined(BOB, "bob", "2000-01-01T00:00:00.5Z"))
+        for since in ("", "9999-01-01T00:00:00Z"):
+            self.assertNotIn("<delay", self.room.joined(BOB, "bob", since))
+
     def test_who_leaves_is_told_once(self) -> None:
         self.room.joined(ALICE, "alice")
         self.assertIn("type='unavailable'", self.room.left(ALICE))
