@@ -20,6 +20,7 @@ from bench.proc import cpu_seconds, cpu_seconds_of_all
 from bench.scale import scaled
 from bench.servers import PASSWORD, BenchProsody, RoomService, stopping
 from bench.wire import Stream, Target
+from minimixproxy.minimix.rejoin.attempt import OVERLAP
 from tests.integration.processes import LoggedProcess
 
 ACCOUNTS = scaled(300, 30)
@@ -249,6 +250,7 @@ def measure() -> list[Case]:
             cases = [ground.lose("killed", other, one.process.kill)]
             one.start()
             started.append(one.process)
+            time.sleep(OVERLAP)  # what is asked for again is not what was said in a hurry
             cases.append(ground.lose("ended in order", one, other.process.stop))
             return cases
         finally:
