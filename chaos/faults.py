@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from twisted.internet.threads import deferToThread
 
-from chaos.people import Returning, dial
-from chaos.world import RESUME, World
+from chaos.people import Returning
+from chaos.world import RESUME, OneProxy, World
 from tests.integration.faults import pause
 from tests.integration.processes import LoggedProcess, ProcessFailed
 
 KICK_HEARD = 3.0  # seconds until an account has heard that it was kicked
 
-Fault = Callable[["World"], Awaitable[str]]
+Fault = Callable[[OneProxy], Awaitable[str]]
 
 
-async def proxy_killed(world: World) -> str:
+async def proxy_killed(world: OneProxy) -> str:
     await deferToThread(world.proxy.process.kill)
     for device in world.devices:
         await device.proxy_gone(world.proxy.unmarked)
@@ -25,16 +26,16 @@ async def proxy_killed(world: World) -> str:
     return "the proxy was killed and started"
 
 
-async def proxy_restarted(world: World) -> str:
+async def proxy_restarted(world: OneProxy) -> str:
     await world.proxy.restart()
     return "the proxy was stopped and started"
 
 
-async def proxy_paused(world: World) -> str:
+async def proxy_paused(world: OneProxy) -> str:
     return f"the proxy stood still for {await _stand_still(world, world.proxy.process):.1f} s"
 
 
-async def _stand_still(world: World, process: LoggedProcess) -> float:
+async def _stand_still(world: OneProxy, process: LoggedProcess) -> float:
     """Stop a process for some seconds; return for how many."""
     seconds = world.dice.uniform(0.5, 5)
     process.pause()
@@ -43,12 +44,12 @@ async def _stand_still(world: World, process: LoggedProcess) -> float:
     return seconds
 
 
-async def server_restarted(world: World) -> str:
+async def server_restarted(world: OneProxy) -> str:
     await world.server.restart()
     return "the server was stopped and started"
 
 
-async def server_killed(world: World) -> str:
+async def server_killed(world: OneProxy) -> str:
     """ejabberd writes its archive to disk a moment later: nobody would have what was said in that moment."""
     try:
         if world.server.name == "ejabberd":
@@ -64,16 +65,16 @@ async def server_killed(world: World) -> str:
     return "the server was killed and started"
 
 
-async def server_paused(world: World) -> str:
+async def server_paused(world: OneProxy) -> str:
     return f"the server stood still for {await _stand_still(world, world.server.process):.1f} s"
 
 
-async def rooms_restarted(world: World) -> str:
+async def rooms_restarted(world: OneProxy) -> str:
     await world.server.restart_rooms()
     return "the room service was restarted"
 
 
-async def rooms_down(world: World) -> str:
+async def rooms_down(world: OneProxy) -> str:
     seconds = world.dice.uniform(0.5, 6)
     await world.server.stop_rooms()
     await pause(seconds)
@@ -81,7 +82,7 @@ async def rooms_down(world: World) -> str:
     return f"the room service was down for {seconds:.1f} s"
 
 
-async def rooms_lost(world: World) -> str:
+async def rooms_lost(world: OneProxy) -> str:
     room = world.dice.choice(world.rooms)
     await world.server.lose_rooms(room)
     for observer in world.observers:  # they need not find it out by themselves
@@ -90,19 +91,19 @@ async def rooms_lost(world: World) -> str:
     return f"{room} was lost without a word"
 
 
-async def all_cut(world: World) -> str:
+async def all_cut(world: OneProxy) -> str:
     reset = world.dice.random() < 0.5
     world.relay.cut(reset=reset)
     return f"all connections to the server were cut ({'RST' if reset else 'FIN'})"
 
 
-async def some_cut(world: World) -> str:
+async def some_cut(world: OneProxy) -> str:
     count = min(len(world.relay.links), world.dice.randint(1, 5))
     world.relay.cut(*world.dice.sample(world.relay.links, count))
     return f"{count} connections to the server were cut"
 
 
-async def network_down(world: World) -> str:
+async def network_down(world: OneProxy) -> str:
     seconds = world.dice.uniform(1, 8)
     await world.relay.refuse()
     world.relay.cut()
@@ -111,14 +112,14 @@ async def network_down(world: World) -> str:
     return f"the server could not be reached for {seconds:.1f} s"
 
 
-async def some_silent(world: World) -> str:
+async def some_silent(world: OneProxy) -> str:
     """Whoever is behind them has to find out."""
     count = min(len(world.relay.links), world.dice.randint(1, 3))
     world.relay.silence(*world.dice.sample(world.relay.links, count))
     return f"{count} connections to the server went silent for good"
 
 
-async def slow(world: World) -> str:
+async def slow(world: OneProxy) -> str:
     seconds, world.relay.delay = world.dice.uniform(1, 5), world.dice.uniform(0.05, 0.3)
     delay = world.relay.delay
     await pause(seconds)
@@ -126,13 +127,13 @@ async def slow(world: World) -> str:
     return f"the way to the server took {delay:.2f} s for {seconds:.1f} s"
 
 
-async def conflict(world: World) -> str:
+async def conflict(world: OneProxy) -> str:
     somebody = world.dice.choice(world.people)
     pattern = re.compile(r"account stream open: " + re.escape(somebody.account.jid) + "/(.*)")
     found = [match[1] for line in world.proxy.process.lines if (match := pattern.search(line))]
     if not found:
         return f"(no account stream of {somebody.nick} to take the resource of)"
-    thief = await dial(lambda: world.server.port, somebody.account, found[-1].strip())()
+    thief = await world.direct(somebody.account, found[-1].strip())()
     thief.drop()
     return f"the account stream of {somebody.nick} lost its resource"
 
@@ -174,7 +175,7 @@ async def phones_away(world: World) -> str:
     return f"{len(phones)} phones lost their network for so long that they cannot resume"
 
 
-async def kicked(world: World) -> str:
+async def kicked(world: OneProxy) -> str:
     """One room each at most, and not the last one.
 
     Whose account does not hear of it, as its connection is silent, enters again if the proxy is killed then.
@@ -204,6 +205,14 @@ async def kicked(world: World) -> str:
     return f"{somebody.nick} was kicked from {room}"
 
 
+#: What happens to devices, whoever serves them.
+OF_PEOPLE: Mapping[Callable[[Any], Awaitable[str]], int] = {
+    devices_go: 5,
+    all_devices_of_one_go: 4,
+    phones_cut: 10,
+    phones_silent: 3,
+    phones_away: 2,
+}
 WEIGHTS: dict[Fault, int] = {
     proxy_killed: 5,
     proxy_restarted: 1,
@@ -220,10 +229,6 @@ WEIGHTS: dict[Fault, int] = {
     some_silent: 1,
     slow: 1,
     conflict: 2,
-    devices_go: 5,
-    all_devices_of_one_go: 4,
-    phones_cut: 10,
-    phones_silent: 3,
-    phones_away: 2,
+    **OF_PEOPLE,
     kicked: 1,
 }

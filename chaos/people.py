@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
 
@@ -10,8 +12,10 @@ from twisted.internet import reactor
 from twisted.internet.error import ConnectError
 from twisted.words.protocols.jabber.error import StreamError
 
+from minimixproxy.c2s.session.acknowledgements import CROSSING
 from tests.integration.client import Client, connect
 from tests.integration.faults import Dial, Heard, Listener, Place, Talker, message, pause
+from tests.integration.network import LOCAL
 from tests.integration.servers import Account, Server
 from tests.integration.xmlcut import Received
 
@@ -24,11 +28,11 @@ FAILURES = (AssertionError, ConnectError, StreamError)  # of a connection, a log
 NOTHING = "<history maxstanzas='0'/>"
 
 
-def dial(port: Callable[[], int], account: Account, resource: str) -> Dial:
+def dial(port: Callable[[], int], account: Account, resource: str, address: str = LOCAL.address) -> Dial:
     """How somebody connects, logs in and goes online."""
 
     async def do() -> Client:
-        client = await connect(port(), account.domain, label=f"{account.username}/{resource}")
+        client = await connect(port(), account.domain, address=address, label=f"{account.username}/{resource}")
         try:
             await client.login(account, resource)
             await client.online()
@@ -43,6 +47,7 @@ def dial(port: Callable[[], int], account: Account, resource: str) -> Dial:
 class Returning(Listener):
     """Stays in the rooms it wants to be in: connects again, joins again."""
 
+    clients: Sequence[Client] = ()  # its connections by now, for transcripts
     kind = ""
     dice: Random
     wanted: set[str]
@@ -51,6 +56,9 @@ class Returning(Listener):
     away = 0.0  # seconds to stay away, once the stream is closed
     failures = 0
     known = 0  # messages that came again, as they may
+    relayed = False  # by one that acknowledges for it: what it got since it was last answered it may get again
+    _proven = 0.0  # when it said what was answered last, on this connection
+    _settled = 0  # the last connection of which it is known what may come again
 
     def wish(self, room: str) -> str:
         """The `<history/>` of a join."""
@@ -71,11 +79,28 @@ class Returning(Listener):
             self.ready = False
             if self.connections:
                 self.client.drop()
+                self._settle()
             wait, self.away = self.away or self.dice.uniform(0.1, 1.5), 0.0
             await pause(wait)
 
+    def _settle(self) -> None:
+        """A connection is over: a relay leaves the proxy unsure of what had come, unless this one closed its stream."""
+        if not self.relayed or self._settled == self.connections:
+            return
+        self._settled = self.connections
+        self.in_between += Counter(
+            heard.body
+            for place in self.places.values()
+            for heard in place.heard
+            if heard.connection == self.connections and heard.time >= self._proven - CROSSING
+        )
+
+    async def connect(self) -> None:
+        await super().connect()
+        self.clients = (*self.clients, self.client)
+
     async def _stay(self) -> None:
-        pinged = reactor.seconds()
+        pinged, self._proven = reactor.seconds(), 0.0
         while self.client.lost is None and not self.over:
             for room in sorted(self.wanted):
                 if not self[room].nick:
@@ -85,13 +110,15 @@ class Returning(Listener):
             if self.away:
                 await self.go()
             elif reactor.seconds() > pinged + PING_AFTER:
+                asked = time.time()
                 await self.client.iq("get", self.client.domain, "<ping xmlns='urn:xmpp:ping'/>", PING_TIMEOUT)
-                pinged = reactor.seconds()
+                pinged, self._proven = reactor.seconds(), asked
             await pause(LOOK)
 
     async def go(self) -> None:
         """Close the stream: what was sent before comes before the end."""
         await self.client.close()
+        self._settled = self.connections
 
     async def quit(self) -> None:
         """For good."""

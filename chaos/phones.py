@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet import reactor
 
 from chaos.people import KnowsIds
-from chaos.writers import CALM, Handset, Writer
+from chaos.writers import CALM, Handset, Place, Writer
 from tests.integration.faults import NS_MUC, Heard, message, pause
 from tests.integration.relay import Relay
 from tests.integration.servers import Account
@@ -29,8 +29,8 @@ class Phone(Writer, KnowsIds):
     kind = "phone"
     client: Any
 
-    def __init__(self, name: str, account: Account, port: int, resource: str, dice: Random) -> None:
-        self.relay = Relay(port)
+    def __init__(self, name: str, account: Account, place: Place, resource: str, dice: Random) -> None:
+        self.relay = Relay(place.port, address=place.address)
         self.relay.start()
         KnowsIds.__init__(self, name, self._no_dial, account.username)
         Writer.__init__(self, name, Handset(account, self.relay.port, resource, name), dice)

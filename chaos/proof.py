@@ -33,6 +33,7 @@ async def prove(world: World) -> list[str]:
     """Return what is wrong. Everything runs again, and nobody speaks."""
     faults = [f"{name} did not get back into its rooms" for name in await world.all_ready()]
     await _everything_heard(world)
+    await world.admit()
     faults += await _memberships(world)
     again = {body for phone in world.phones for body in phone.again}
     for room in world.rooms:
@@ -135,14 +136,15 @@ def _messages(world: World, somebody: Somebody, room: str, again: set[str]) -> l
         heard = [body for body, count in counts.items() for _ in range(1 if body in again else count)]
         wrong = verdict(heard, taken, world.said[room], device.in_between)
         faults += [f"{device.name} ({device.kind}) in {room}: {wrong}"] if wrong else []
-        faults += [f"    {line}" for line in _heard_twice(device[room], again)]
+        faults += [f"    {line}" for line in _heard_twice(device, device[room], again)] if wrong else []
     return faults
 
 
-def _heard_twice(place: Place, again: set[str]) -> list[str]:
+def _heard_twice(device: Returning, place: Place, again: set[str]) -> list[str]:
     """When and how, the first few."""
     lines = []
-    for body in [body for body, count in place.counts.items() if count > 1 and body not in again][:5]:
+    twice = [body for body, count in place.counts.items() if count > 1 + device.in_between[body] and body not in again]
+    for body in twice[:5]:
         times = [
             f"{datetime.fromtimestamp(heard.time, UTC):%H:%M:%S.%f} on connection {heard.connection}"
             f" {'from history' if heard.delayed else 'live'}"
@@ -153,7 +155,7 @@ def _heard_twice(place: Place, again: set[str]) -> list[str]:
     return lines
 
 
-def summary(world: World) -> str:
+async def summary(world: World) -> str:
     """How much was proved."""
     taken = {room: len(world.taken(room)) for room in world.rooms}
     said = sum(len(bodies) for bodies in world.said.values())
@@ -165,7 +167,7 @@ def summary(world: World) -> str:
         f"{len(world.people)} accounts with {len(world.devices)} devices in {len(world.rooms)} rooms of"
         f" {world.server.name}; devices connected {connections} times\n"
         f"{said} messages sent, {sum(taken.values())} taken by the rooms, {copies} copies due to devices,"
-        f" {repeated} more were known by their stanza-id\n{_summary_of_phones(world)}"
+        f" {repeated} more were known by their stanza-id\n{_summary_of_phones(world)}{await world.summary()}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from random import Random
 from typing import NamedTuple
 
@@ -9,9 +10,9 @@ from twisted.internet.defer import Deferred
 
 from chaos.people import Observer, Plain, Returning, Since, dial
 from chaos.phones import Phone
-from chaos.writers import Handset, Writer
+from chaos.writers import Handset, Place, Writer
 from tests.integration.ejabberd import Ejabberd
-from tests.integration.faults import pause
+from tests.integration.faults import Dial, pause
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import Proxy
 from tests.integration.relay import Relay
@@ -46,16 +47,13 @@ class Somebody:
         return self.account.username
 
 
-class World:
+class World(ABC):
     """Starts all of it."""
 
-    def __init__(self, server: str, size: Size, dice: Random) -> None:
+    server: Server
+
+    def __init__(self, size: Size, dice: Random) -> None:
         self.dice, self.size = dice, size
-        self.server = SERVERS[server]()
-        self.relay = Relay(self.server.port)
-        self.relay.start()
-        upstream = {"upstream": f"tcp:127.0.0.1:{self.relay.port}"}
-        self.proxy = Proxy(self.server, domain=upstream, rooms=ROOMS, sessions={"resume": RESUME})
         self.rooms: list[str] = []
         self.people: list[Somebody] = []
         self.observers: list[Observer] = []
@@ -63,6 +61,29 @@ class World:
         self.said: dict[str, set[str]] = {}  # all that was sent to a room, whether it got there or not
         self.talking = True  # until the end of the faults
         self.hushed = False  # for a moment
+
+    @property
+    @abstractmethod
+    def entrance(self) -> Place:
+        """Where devices connect to."""
+
+    @abstractmethod
+    async def proof(self) -> list[str]:
+        """What is wrong with the proxy, when everything else is proved."""
+
+    async def before_proof(self) -> None:  # noqa: B027
+        """Have everything run again; nobody speaks."""
+
+    async def admit(self) -> None:  # noqa: B027
+        """Everything is heard: let devices have heard twice what may come twice (`Listener.in_between`)."""
+
+    async def summary(self) -> str:
+        """What else was proved."""
+        return ""
+
+    @abstractmethod
+    def logs(self) -> list[str]:
+        """All that the programs have logged that are put to the test."""
 
     @property
     def devices(self) -> list[Returning]:
@@ -101,9 +122,16 @@ class World:
 
     async def _observer(self, name: str) -> Observer:
         account = await self.server.account(name)
-        observer = Observer(name, dial(lambda: self.server.port, account, "desk"), self.server, name)
+        observer = Observer(name, self.direct(account, "desk"), self.server, name)
         observer.dice = Random(name)
         return observer
+
+    def direct(self, account: Account, resource: str) -> Dial:
+        """How somebody comes to the server without the proxy."""
+        return dial(lambda: self.server.port, account, resource, self.server.address)
+
+    def _entering(self, account: Account, resource: str) -> Dial:
+        return dial(lambda: self.entrance.port, account, resource, self.entrance.address)
 
     async def _somebody(self, number: int) -> Somebody:
         """Every other device states a wish; an account has two or three of them and a phone, and is in most rooms."""
@@ -111,7 +139,7 @@ class World:
         somebody.rooms = set(self.dice.sample(self.rooms, max(2, len(self.rooms) - number % 2)))
         for index in range(2 + number % 2):
             kind, name = (Plain, Since)[(index + number) % 2], f"{somebody.nick}/device{index}"
-            device = kind(name, dial(lambda: self.proxy.port, somebody.account, f"device{index}"), somebody.nick)
+            device = kind(name, self._entering(somebody.account, f"device{index}"), somebody.nick)
             device.wanted = somebody.rooms
             device.dice = Random(f"{self.dice.random()}")
             somebody.devices.append(device)
@@ -120,11 +148,13 @@ class World:
 
     async def _phone(self, somebody: Somebody) -> Phone:
         """A phone, and the friend whom it writes to."""
-        phone = Phone(f"{somebody.nick}/phone", somebody.account, self.proxy.port, "phone", self._own_dice())
+        phone = Phone(f"{somebody.nick}/phone", somebody.account, self.entrance, "phone", self._own_dice())
         phone.wanted = somebody.rooms
         account = await self.server.account("friend")
         name = f"{account.username}/desk"
-        friend = Writer(name, Handset(account, self.server.port, "desk", name), self._own_dice())
+        handset = Handset(account, self.server.port, "desk", name)
+        handset.address = self.server.address
+        friend = Writer(name, handset, self._own_dice())
         phone.peer, friend.peer = friend, phone
         self.friends.append(friend)
         return phone
@@ -181,6 +211,31 @@ class World:
         """Stop everything."""
         for person in self.everybody:
             await person.quit()
+
+
+class OneProxy(World):
+    """One proxy, on loopback, which reaches the server by a relay."""
+
+    def __init__(self, server: str, size: Size, dice: Random) -> None:
+        super().__init__(size, dice)
+        self.server = SERVERS[server]()
+        self.relay = Relay(self.server.port)
+        self.relay.start()
+        upstream = {"upstream": f"tcp:127.0.0.1:{self.relay.port}"}
+        self.proxy = Proxy(self.server, domain=upstream, rooms=ROOMS, sessions={"resume": RESUME})
+
+    @property
+    def entrance(self) -> Place:
+        return Place(self.proxy.host.address, self.proxy.port)
+
+    async def proof(self) -> list[str]:
+        return self.proxy.faults()
+
+    def logs(self) -> list[str]:
+        return ["--- the proxy", *self.proxy.log]
+
+    async def end(self) -> None:
+        await super().end()
         await self.relay.stop()
         self.proxy.stop()
         self.server.process.stop()

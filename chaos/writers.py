@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from random import Random
+from typing import NamedTuple
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, TimeoutError
@@ -26,6 +27,13 @@ FAILURES = (AssertionError, ConnectError, StreamError, TimeoutError)  # of a con
 
 LETTER = re.compile(rb"<body[^>]*>(letter \d+ of [^<]*)</body>")
 RESULT = re.compile(rb"<result [^>]*\bid='([^']+)'.*<body[^>]*>(letter \d+ of [^<]*)</body>", re.DOTALL)
+
+
+class Place(NamedTuple):
+    """Where clients connect to."""
+
+    address: str
+    port: int
 
 
 class Handset(Device):

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.words.xish import domish
 
 from tests.integration.inbox import TIMEOUT, Inbox, escaped, quoted
+from tests.integration.network import LOCAL
 from tests.integration.servers import Account, authority
 from tests.integration.xmlcut import Cutter, Received
 from tests.patience import patiently
@@ -183,10 +184,16 @@ class Client(Inbox, Protocol):
 
 
 async def connect(
-    port: int, domain: str, *, direct_tls: bool = False, label: str = "client", source: str = ""
+    port: int,
+    domain: str,
+    *,
+    address: str = LOCAL.address,
+    direct_tls: bool = False,
+    label: str = "client",
+    source: str = "",
 ) -> Client:
-    """A connection to loopback, from the address `source`; with `direct_tls` TLS comes first (XEP-0368)."""
-    kind, to = (TCP6ClientEndpoint, "::1") if ":" in source else (TCP4ClientEndpoint, "127.0.0.1")
+    """A connection to that address, from `source` if that is given; with `direct_tls` TLS comes first (XEP-0368)."""
+    kind, to = (TCP6ClientEndpoint, "::1") if ":" in source else (TCP4ClientEndpoint, address)
     bind = (source, 0) if source else None
     endpoint: Any = kind(reactor, to, port, timeout=patiently(TIMEOUT), bindAddress=bind)
     if direct_tls:

@@ -30,7 +30,7 @@ filelib:is_regular("@modules@") orelse file:write_file("@modules@", io_lib:forma
 # A console of one line: an expression of Erlang comes in, its value goes out.
 CONSOLE = """
 spawn(fun() ->
-    {ok, Listener} = gen_tcp:listen(@port@, [{ip, {127,0,0,1}}, {packet, line}, {active, false}, {reuseaddr, true},
+    {ok, Listener} = gen_tcp:listen(@port@, [{ip, {@address@}}, {packet, line}, {active, false}, {reuseaddr, true},
         {buffer, 65536}]),
     io:format("console listens~n"),
     Serve = fun Serve() ->
@@ -70,13 +70,7 @@ class Ejabberd(Server):
         modules = _for_all() / "modules"
         process = LoggedProcess(
             self.name,
-            [
-                in_path("erl") or "erl",
-                *NO_SPINNING,
-                *("+P", "250000", "-noinput", "-mnesia", "dir", f'"{self.directory}/spool"'),
-                *("-eval", fill(LOAD, modules=modules), "-s", "ejabberd"),
-                *("-eval", fill(CONSOLE, port=self.console_port), "-eval", fill(NOTE, modules=modules)),
-            ],
+            self.host.command(self._command(modules)),
             environment={
                 "ERL_LIBS": str(_libraries()),
                 "EJABBERD_CONFIG_PATH": str(configuration),
@@ -92,12 +86,23 @@ class Ejabberd(Server):
         process.wait_for("console listens")  # begun behind it, and by a process of its own
         return process
 
+    def _command(self, modules: Path) -> list[str]:
+        console = fill(CONSOLE, port=self.console_port, address=self.address.replace(".", ","))
+        return [
+            in_path("erl") or "erl",
+            *NO_SPINNING,
+            *("+P", "250000", "-noinput", "-mnesia", "dir", f'"{self.directory}/spool"'),
+            *("-eval", fill(LOAD, modules=modules), "-s", "ejabberd"),
+            *("-eval", console, "-eval", fill(NOTE, modules=modules)),
+        ]
+
     def configuration(self, certificate: Path) -> str:
         """What stands in ejabberd.yml; `certificate` holds the key as well."""
         return fill(
             beside("ejabberd.yml"),
             domain=self.domain,
             muc=self.muc,
+            address=self.address,
             port=self.port,
             direct_tls_port=self.direct_tls_port,
             component_port=self.component_port,
@@ -119,7 +124,7 @@ class Ejabberd(Server):
         await self.call("unregister", user=account.username, host=account.domain)
 
     async def evaluate(self, code: str) -> str:
-        return await deferToThread(converse, self.console_port, code.replace("\n", " ") + ".")
+        return await deferToThread(converse, self.address, self.console_port, code.replace("\n", " ") + ".")
 
     async def sync(self) -> None:
         """Mnesia writes to disk a moment later."""
@@ -155,7 +160,7 @@ class Ejabberd(Server):
 
     def _call(self, command: str, arguments: dict[str, object]) -> object:
         request = Request(
-            f"http://127.0.0.1:{self.http_port}/api/{command}",
+            f"http://{self.address}:{self.http_port}/api/{command}",
             data=json.dumps(arguments).encode(),
             headers={"Content-Type": "application/json"},
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from twisted.internet import reactor
@@ -26,6 +27,8 @@ SHOWN = 20  # messages that a room shows to whom has no wish
 # Messages that somebody says to a room before it has reflected the first: what a slow server has not got to would be
 # in the way of all that is waited for.
 AHEAD = 50
+
+NEVER: Mapping[str, int] = MappingProxyType({})
 
 #: Makes a new connection, logged in and online.
 Dial = Callable[[], Awaitable[Client]]
@@ -114,7 +117,7 @@ class Listener:
         self.places: dict[str, Place] = {}
         self.client: Client
         self.connections = 0
-        self.in_between: set[str] = set()  # bodies of what may come twice, see `instant`
+        self.in_between: Counter[str] = Counter()  # how often bodies may come again, see `instant`
         self._dial = dial
 
     def __getitem__(self, room: str) -> Place:
@@ -184,7 +187,7 @@ class Listener:
         for place in self.places.values():
             for heard in place.heard:
                 if (heard.connection, heard.read) == (self.connections, self.client.reads):
-                    self.in_between |= {heard.body} & unmarked
+                    self.in_between |= Counter({heard.body} & unmarked)
 
     async def say(self, room: str, body: str, identity: str = "", more: str = "") -> None:
         """Send a message to a room and wait for its reflection."""
@@ -361,14 +364,16 @@ def message(room: str, body: str, identity: str, more: str = "") -> str:
     )
 
 
-def verdict(heard: Iterable[str], must: Iterable[str], may: Iterable[str] = (), in_between: Container[str] = ()) -> str:
+def verdict(
+    heard: Iterable[str], must: Iterable[str], may: Iterable[str] = (), in_between: Mapping[str, int] = NEVER
+) -> str:
     """Say what is wrong with what somebody heard, "" for nothing: each of `must` once, of `may` at most once.
 
-    Those `in_between` may come once more, see `Listener.instant`.
+    Those `in_between` may come so many times more, see `Listener.instant`.
     """
     counts, wanted = Counter(heard), set(must)
     missing = [body for body in must if not counts[body]]
-    twice = [f"{body} ({count} times)" for body, count in counts.items() if count > 1 + (body in in_between)]
+    twice = [f"{body} ({count} times)" for body, count in counts.items() if count > 1 + in_between.get(body, 0)]
     strange = [body for body in counts if body not in wanted and body not in set(may)]
     faults = (("missing", missing), ("more than once", twice), ("never said", strange))
     return "; ".join(f"{len(bodies)} {name}: {', '.join(bodies[:20])}" for name, bodies in faults if bodies)

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from tests.integration.client import TIMEOUT, Client
 from tests.integration.inbox import Inbox, quoted
+from tests.integration.network import LOCAL
 from tests.integration.servers import Account
 from tests.integration.xmlcut import Received
 from tests.patience import patiently
@@ -58,8 +59,10 @@ class Device(Inbox):
     line: Line
 
     def __init__(self, account: Account, port: int, resource: str = "phone", label: str = "") -> None:
+        """`port`: on this machine; set `address` for another one."""
         super().__init__(account.domain, label or f"{account.username}/{resource}")
         self.account, self.port, self.resource = account, port, resource
+        self.address = LOCAL.address
         self.lines: list[Line] = []
         self.out: deque[str] = deque()  # sent, not acknowledged
         self.acknowledged = 0  # of the stanzas sent on this stream
@@ -83,7 +86,7 @@ class Device(Inbox):
     async def connect(self, *, before: str = "", authenticate: bool = True) -> Line:
         """A new connection, logged in as far as the features after it; what was before is left as it is."""
         line = Line(self, f"{self.label}, connection {len(self.lines) + 1}")
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.port, timeout=patiently(TIMEOUT))
+        endpoint = TCP4ClientEndpoint(reactor, self.address, self.port, timeout=patiently(TIMEOUT))
         await connectProtocol(endpoint, line)
         self.lines.append(line)
         if before:

@@ -1,7 +1,7 @@
 -- Prosody for the tests; @...@ is filled in by prosody.py.
 run_as_root = true
-interfaces = { "127.0.0.1" }
-local_interfaces = { "127.0.0.1" }
+interfaces = { "@address@" }
+local_interfaces = { "@address@" }
 c2s_ports = { @port@ }
 c2s_direct_tls_ports = { @direct_tls_port@ }
 component_ports = { @component_port@ }
@@ -25,7 +25,7 @@ default_storage = "internal"
 archive_expires_after = "never"
 c2s_require_encryption = true
 allow_unencrypted_plain_auth = false
-component_interfaces = { "127.0.0.1" }
+component_interfaces = { "@address@" }
 ssl = { key = "@key@", certificate = "@certificate@" }
 c2s_direct_tls_ssl = { key = "@key@", certificate = "@certificate@" }
 @options@

@@ -30,6 +30,7 @@ class Prosody(Server):
                 self.template(),
                 domain=self.domain,
                 muc=self.muc,
+                address=self.address,
                 port=self.port,
                 direct_tls_port=self.direct_tls_port,
                 component_port=self.component_port,
@@ -48,7 +49,7 @@ class Prosody(Server):
         self._accounts.mkdir(parents=True, exist_ok=True)
         program = in_path("prosody")
         assert program is not None
-        process = LoggedProcess(self.name, [program, "-F", "--config", str(configuration)])
+        process = LoggedProcess(self.name, self.host.command([program, "-F", "--config", str(configuration)]))
         for service in ("c2s", "c2s_direct_tls", "component", "console"):
             process.wait_for(rf"Activated service '{service}' on")
         return process
@@ -56,7 +57,7 @@ class Prosody(Server):
     async def evaluate(self, code: str) -> str:
         # ">" is the whole server's environment; a line ends a command
         line = "> " + code.replace("\n", " ")
-        return await deferToThread(converse, self.console_port, line, end=b"\0", greeted=True)
+        return await deferToThread(converse, self.address, self.console_port, line, end=b"\0", greeted=True)
 
     async def stop_rooms(self) -> None:
         """Prosody keeps the rooms with their occupants meanwhile: nobody is told anything, and all are still in."""

@@ -17,6 +17,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.certificates import make_certificate
 from tests.integration import prefork
+from tests.integration.network import LOCAL, Machine
 from tests.integration.ports import free_port
 from tests.integration.processes import LoggedProcess, ProcessFailed, temporary_directory
 from tests.integration.servers import Server, authority, authority_file
@@ -58,9 +59,11 @@ class Proxy:
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         start: bool = True,
+        host: Machine = LOCAL,
     ) -> None:
         """Keys in these tables go over those here; `listen` and `websocket` replace the endpoints made here."""
         self.directory = temporary_directory("proxy")
+        self.host = host
         self.port = free_port()
         self.direct_tls_port = free_port()
         self.websocket_port = free_port()
@@ -104,7 +107,7 @@ class Proxy:
             defaults = {
                 "certificate": str(certificate),
                 "private_key": str(key),
-                "upstream": f"tcp:127.0.0.1:{server.port}",
+                "upstream": f"tcp:{server.address}:{server.port}",
                 "upstream_trust": str(authority_file()),
             }
             parts.append(toml(f'domain."{server.domain}"', {**defaults, **domain}))
@@ -118,7 +121,7 @@ class Proxy:
 
     def _begin_state(self) -> bool:
         """Return whether it is forked; then it begins with a database that is made, but for what is its own."""
-        if not prefork.wanted() or self._twistd or self._environment or self._pass_fds:
+        if not prefork.wanted() or self._twistd or self._environment or self._pass_fds or self.host is not LOCAL:
             return False
         state = self.directory / "state" / "state.sqlite"
         if not state.parent.exists() and self._state in self.configuration.read_text():
@@ -139,9 +142,10 @@ class Proxy:
         """Run twistd and wait until it listens. Blocks. Again after its end: the same ports, the same state."""
         if hasattr(self, "process"):
             self._past.append(self.process)
+        command = [TWISTD, "-n", "--pidfile=", *self._twistd, "minimixproxy", "--config", str(self.configuration)]
         self.process = LoggedProcess(
             "minimixproxy",
-            [TWISTD, "-n", "--pidfile=", *self._twistd, "minimixproxy", "--config", str(self.configuration)],
+            self.host.command(command),
             environment={"PYTHONUNBUFFERED": "1", **(self._environment or {})},
             directory=self.directory,
             pass_fds=self._pass_fds,
@@ -217,13 +221,16 @@ class Proxy:
             asked.sendall(b"{}\n")
             asked.recv(1)
 
-    def faults(self, start: int = 0) -> list[str]:
-        """What no proxy should log: lines from number `start` on, each fault with some lines around it."""
+    def faults(self, start: int = 0, but: "re.Pattern[str] | None" = None) -> list[str]:
+        """What no proxy should log: lines from number `start` on, each fault with some lines around it.
+
+        `but`: lines that are none.
+        """
         lines = self.log
         return [
             "\n".join(lines[max(start, number - 3) : number + 40])
             for number in range(start, len(lines))
-            if FAULTS.search(lines[number])
+            if FAULTS.search(lines[number]) and not (but is not None and but.search(lines[number]))
         ]
 
 

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IAddress, ITCPTransport
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 
+from tests.integration.network import LOCAL
 from tests.integration.ports import free_port
 from tests.patience import patiently
 
@@ -18,15 +19,16 @@ TIMEOUT = 20.0
 
 
 class Relay:
-    """Listens on `port` and passes what comes to `target`, a port on loopback.
+    """Listens on `port` and passes what comes to `target`, a port on this machine, or on that with another `address`.
 
     `links` are the connections open now, the oldest first. start() and stop() belong around all else.
 
     `socks`: who connects takes it for a SOCKS proxy (RFC 1928), and whatever name is asked for is the target.
     """
 
-    def __init__(self, target: int, *, socks: bool = False) -> None:
+    def __init__(self, target: int, *, socks: bool = False, address: str = LOCAL.address) -> None:
         self.target = target
+        self.address = address
         self.port = free_port()
         self.links: list[Link] = []
         self.opened = 0  # connections so far
@@ -141,7 +143,7 @@ class Link(Protocol):
 
     def connectionMade(self) -> None:
         self._relay.link_opened(self)
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self._relay.target, timeout=patiently(5.0))
+        endpoint = TCP4ClientEndpoint(reactor, self._relay.address, self._relay.target, timeout=patiently(5.0))
         connectProtocol(endpoint, _Far(self)).addCallbacks(self._reached, lambda failure: self.end())
 
     def _reached(self, far: _Far) -> None:

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 from twisted.internet.threads import deferToThread
 
 from tests.certificates import KeyPair, make_authority, make_certificate
+from tests.integration.network import LOCAL, Machine
 from tests.integration.ports import free_port
 from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.patience import patiently
@@ -47,7 +48,7 @@ def authority_file() -> Path:
 
 
 class Server(ABC):
-    """A server on loopback, with STARTTLS, direct TLS, groupchat at `conference.` and components."""
+    """A server, on this machine or another `host`: STARTTLS, direct TLS, groupchat at `conference.`, components."""
 
     name: ClassVar[str]
     domain: ClassVar[str]
@@ -55,7 +56,8 @@ class Server(ABC):
     more_names: ClassVar[tuple[str, ...]] = ()  # for its certificate
     _serial = itertools.count(1)
 
-    def __init__(self) -> None:
+    def __init__(self, host: Machine = LOCAL) -> None:
+        self.host = host
         self.port = free_port()
         self.direct_tls_port = free_port()
         self.component_port = free_port()
@@ -63,6 +65,11 @@ class Server(ABC):
         names = (self.domain, self.muc, *(f"{label}.{self.domain}" for label in COMPONENTS), *self.more_names)
         self.certificate, self.key = make_certificate(authority(), *names).write(self.directory, self.domain)
         self.process = self.start()
+
+    @property
+    def address(self) -> str:
+        """Where all of its ports are."""
+        return self.host.address
 
     @property
     def muc(self) -> str:
@@ -171,12 +178,12 @@ def fill(template: str, **values: object) -> str:
     return template
 
 
-def converse(port: int, line: str, *, end: bytes = b"", greeted: bool = False) -> str:
-    """Send a line to a console on loopback and return its answer: until `end`, or until it hangs up. Blocks.
+def converse(address: str, port: int, line: str, *, end: bytes = b"", greeted: bool = False) -> str:
+    """Send a line to a console and return its answer: until `end`, or until it hangs up. Blocks.
 
     `greeted`: it says something that ends so before it is asked.
     """
-    with socket.create_connection(("127.0.0.1", port), patiently(20.0)) as console:
+    with socket.create_connection((address, port), patiently(20.0)) as console:
         if greeted:
             _read_until(console, end)
         console.sendall(line.encode() + b"\n")

@@ -1,28 +1,19 @@
 """The recipe for HAProxy in docs/cluster.md, as it stands there, before two nodes."""
 
-import re
 import socket
-from pathlib import Path
 
 from twisted.internet.threads import deferToThread
 
 from tests.integration import client as raw
 from tests.integration.cases import on_both_servers
+from tests.integration.hosts import recipe
 from tests.integration.nodes import ClusterCase, Node
 from tests.integration.ports import free_port
 from tests.integration.processes import LoggedProcess
 from tests.integration.proxy import toml
 from tests.integration.servers import in_path
 
-ROOT = Path(__file__).resolve().parents[2]
 AT = "interface=127.0.0.1"
-
-
-def recipe() -> str:
-    """What the page says."""
-    page = (ROOT / "docs" / "cluster.md").read_text("utf-8")
-    (found,) = re.findall(r"(?:^    .*\n|^\n)+", page[page.index("    defaults\n") :], re.MULTILINE)[:1]
-    return "\n".join(line.removeprefix("    ") for line in found.splitlines()) + "\n"
 
 
 @on_both_servers

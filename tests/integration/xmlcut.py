@@ -104,7 +104,10 @@ class Cutter:
         stream.DocumentStartEvent = lambda root: self._opened(root, raw)
         stream.DocumentEndEvent = lambda: None
         stream.ElementEvent = lambda element: None
-        stream.parse(raw)
+        try:
+            stream.parse(raw)
+        except domish.ParserError as error:
+            raise AssertionError(f"this is no stream header: {raw!r}") from error
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         here = self._parser.CurrentByteIndex

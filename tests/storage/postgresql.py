@@ -10,13 +10,13 @@ from pathlib import Path
 
 import psycopg
 
+from tests.integration.network import LOCAL, Machine
 from tests.integration.ports import free_port
 from tests.integration.processes import temporary_directory
 
 _ROOT = Path("/usr/lib/postgresql")
 _SETTINGS = (
     "fsync=off",
-    "listen_addresses=127.0.0.1",
     "max_connections=30",
     "shared_buffers=8MB",
     "autovacuum=off",
@@ -36,10 +36,18 @@ def _binaries() -> Path | None:
 class Cluster:
     """Runs as another user when the tests are root's, which PostgreSQL refuses.
 
+    `host`: where it runs; another host than this machine may have `clients`, a range of addresses, come to it.
+
     `primary`: that of which it is a replica, which reads along.
     """
 
-    def __init__(self, primary: "Cluster | None" = None, settings: tuple[str, ...] = _SETTINGS) -> None:
+    def __init__(
+        self,
+        primary: "Cluster | None" = None,
+        settings: tuple[str, ...] = _SETTINGS,
+        host: Machine = LOCAL,
+        clients: str = "",
+    ) -> None:
         binaries = _binaries()
         assert binaries is not None
         self._binaries = binaries
@@ -51,12 +59,16 @@ class Cluster:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
         self.port = free_port()
         self._serial = itertools.count(1)
-        self._settings = settings
+        self.host = host
+        self._settings = (*settings, f"listen_addresses={host.address}")
         if primary is None:
             self._run("initdb", "--auth=trust", "--username=tests", "--encoding=UTF8", "--no-sync", "--no-instructions")
         else:
             source = f"--dbname=postgresql://tests@/postgres?host={primary.directory}&port={primary.port}"
             self._run("pg_basebackup", source, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        if clients:
+            with (self._data / "pg_hba.conf").open("a") as file:
+                file.write(f"host all all {clients} trust\n")
         atexit.register(self.stop)
         self.start()
 
@@ -96,19 +108,22 @@ class Cluster:
     def connect(self, name: str) -> psycopg.Connection:
         return psycopg.connect(host=str(self.directory), port=self.port, user="tests", dbname=name)
 
+    @property
+    def _as_user(self) -> list[str]:
+        if self._user is None:
+            return []
+        return ["setpriv", f"--reuid={self._user.pw_uid}", f"--regid={self._user.pw_gid}", "--clear-groups"]
+
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._binaries / program), f"--pgdata={self._data}", *arguments]
+        command = [*self._as_user, str(self._binaries / program), f"--pgdata={self._data}", *arguments]
         done = subprocess.run(
-            command,
+            self.host.command(command),
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
             stderr=subprocess.STDOUT if program == "initdb" else subprocess.DEVNULL,
             text=True,
             check=False,
-            user=self._user.pw_uid if self._user is not None else None,
-            group=self._user.pw_gid if self._user is not None else None,
-            extra_groups=[] if self._user is not None else None,
         )
         assert done.returncode == 0, f"{program}: {done.stdout or (self.directory / 'log').read_text()}"
 
