@@ -1,9 +1,10 @@
 """Jabber address translation (JAT): the JID of an asker as an address of the proxy's own domain, and back.
 
-A JID that fits stands there as it is: `proxy.example.org/alice@example.org/phone`. One that is too long, or that a
-server or client might change on the way (RFC 6122 preparation, trimmed spaces), becomes a token:
-`proxy.example.org/@k2l7...`, good as long as the token table remembers it. A token never looks like a JID, since no JID
-starts with `@`; it is a keyed hash, so it stays the same for a JID over restarts and nobody can compute a stranger's.
+A JID that fits stands there as it is: `proxy.example.org/alice@example.org/phone`. One that a server or client might
+change on the way (RFC 6122 preparation, trimmed spaces) is spelled in letters and digits, `proxy.example.org/@0mf...`.
+One that is too long for that, too, becomes a token, `proxy.example.org/@k2l7...`, good as long as the token table
+remembers it: a keyed hash, so it stays the same for a JID over restarts and nobody can compute a stranger's. Neither
+looks like a JID, since no JID starts with `@`.
 
 Addresses are only ever read back for the target: what a user writes behind the domain is never looked at, and a reply
 goes to whoever asked, not to what its address says. So no user can make an address that reaches a stranger.
@@ -17,7 +18,7 @@ import hashlib
 import hmac
 import re
 import unicodedata
-from base64 import b32encode
+from base64 import b32decode, b32encode
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
@@ -29,6 +30,7 @@ from minimixproxy.jids import Address, InvalidJID, parse_jid
 
 MAX_PART = 1023  # bytes of a resource or local part, RFC 6122 §2.1
 _TOKEN = "@"
+_SPELLED = "@0"  # no token has a 0 there
 _CACHED = 16384
 
 # XEP-0106 §4.1. The backslash is always escaped, which every unescaping undoes alike.
@@ -67,12 +69,14 @@ class Translator:
 
     def address_of(self, jid: str) -> str:
         """Return the address that stands for a prepared JID, in the resource of the domain."""
-        return f"{self.domain}/{jid if _fits_resource(jid) else self._token(jid)}"
+        return f"{self.domain}/{jid if _fits_resource(jid) else self._instead(jid, MAX_PART)}"
 
     def contact_of(self, bare: str) -> str:
         """Return the address that stands for a prepared bare JID, in the local part: servers subscribe to bare JIDs."""
         local = bare.translate(_ESCAPES)
-        return f"{local if _fits_local(local) else self._token(bare).translate(_ESCAPES)}@{self.domain}"
+        if not _fits_local(local):
+            local = self._instead(bare, MAX_PART - len(_ESCAPED["@"]) + len("@")).translate(_ESCAPES)
+        return f"{local}@{self.domain}"
 
     def jid_of(self, address: Address) -> Address:
         """Return the JID that an address of either form stands for. Raises `UnknownAddress`."""
@@ -83,7 +87,9 @@ class Translator:
             text = address.resource
         else:
             raise UnknownAddress("the domain itself")
-        if text.startswith(_TOKEN):
+        if text.startswith(_SPELLED):
+            text = _read(text)
+        elif text.startswith(_TOKEN):
             text = self._recall(text)
         if local is not None and address.resource is not None:
             text = f"{text}/{address.resource}"
@@ -95,6 +101,11 @@ class Translator:
     def __len__(self) -> int:
         """How many tokens are remembered."""
         return len(self._tokens)
+
+    def _instead(self, jid: str, most: int) -> str:
+        """Return what stands for a JID that does not fit, in so many characters at most."""
+        spelled = _spell(jid)
+        return spelled if len(spelled) <= most else self._token(jid)
 
     def _token(self, jid: str) -> str:
         digest = hmac.digest(self._key, jid.encode("utf-8"), hashlib.sha256)
@@ -121,6 +132,22 @@ class Translator:
             raise UnknownAddress("unknown or expired token")
         self._remember(token, known[0])
         return known[0]
+
+
+def _spell(jid: str) -> str:
+    return _SPELLED + b32encode(jid.encode("utf-8")).decode("ascii").rstrip("=").lower()
+
+
+def _read(spelled: str) -> str:
+    """Return the JID that is spelled so. Raises `UnknownAddress`."""
+    digits = spelled.removeprefix(_SPELLED).upper()
+    try:
+        jid = b32decode(digits + "=" * (-len(digits) % 8)).decode("utf-8")
+    except ValueError as error:
+        raise UnknownAddress("it spells no JID") from error
+    if _spell(jid) != spelled:
+        raise UnknownAddress("it spells no JID as this proxy does")
+    return jid
 
 
 def unescape(local: str) -> str:

@@ -1,9 +1,10 @@
 """Jabber address translation: reversible, unambiguous, not forgeable, bounded."""
 
 import contextlib
+from base64 import b32decode, b32encode
 from typing import Any
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial import unittest
@@ -30,6 +31,10 @@ def addresses(draw: st.DrawFn) -> Address:
 def translator(key: bytes = b"key", **limits: Any) -> tuple[Translator, Clock]:
     clock = Clock()
     return Translator(DOMAIN, key, clock.seconds, **limits), clock
+
+
+def spelled(data: bytes) -> str:
+    return b32encode(data).decode().rstrip("=").lower()
 
 
 def in_resource(text: str) -> Address:
@@ -104,6 +109,14 @@ class PropertyTests(unittest.TestCase):
         self.assertEqual(translate.jid_of(parse_jid(translate.address_of(address.full))), address)
         self.assertEqual(translate.jid_of(parse_jid(translate.contact_of(address.bare))).full, address.bare)
 
+    @given(addresses())
+    def test_another_process_knows_it(self, address: Address) -> None:
+        """What is not very long needs no table: it says itself which JID it stands for."""
+        ours, theirs = translator()[0], translator(b"another key")[0]
+        self.assertEqual(theirs.jid_of(parse_jid(ours.address_of(address.full))), address)
+        self.assertEqual(theirs.jid_of(parse_jid(ours.contact_of(address.bare))).full, address.bare)
+        self.assertEqual((len(ours), len(theirs)), (0, 0))
+
     @given(addresses(), addresses())
     def test_two_jids_never_share_an_address(self, one: Address, other: Address) -> None:
         translate, _ = translator()
@@ -114,16 +127,28 @@ class PropertyTests(unittest.TestCase):
 
     @given(addresses())
     def test_no_jid_is_mistaken_for_a_token(self, address: Address) -> None:
-        """A user cannot be called what a token looks like."""
+        """A user cannot be called what a token looks like, or what is spelled."""
         self.assertFalse(address.full.startswith("@"))
 
     @given(st.text(max_size=30))
     def test_a_made_up_token_is_nobody(self, text: str) -> None:
         translate, _ = translator()
         translate.address_of("a@b/" + "x" * 1023)
+        assume(not text.startswith("0"))
         contact = f"\\40{text}@{DOMAIN}"
         for address in (in_resource("@" + text), Address(contact, None, DOMAIN, contact)):
             self.assertRaises(UnknownAddress, translate.jid_of, address)
+
+    @given(st.text(max_size=30) | st.text("aeimqz27=0A ", max_size=30) | st.binary(max_size=30).map(spelled))
+    def test_spelled_by_somebody_else(self, text: str) -> None:
+        """It is the JID that it says, in one way only, or nobody."""
+        translate, _ = translator()
+        try:
+            found = translate.jid_of(in_resource("@0" + text))
+        except UnknownAddress:
+            return
+        self.assertEqual(found, parse_jid(b32decode(text.upper() + "=" * (-len(text) % 8)).decode()))
+        self.assertEqual(text, spelled(b32decode(text.upper() + "=" * (-len(text) % 8))))
 
     @given(st.text())
     def test_any_resource_is_a_jid_or_refused(self, text: str) -> None:
@@ -135,6 +160,39 @@ class PropertyTests(unittest.TestCase):
     def test_unescaping_undoes_escaping_only(self, text: str) -> None:
         escaped = text.replace("\\", "\\5c").replace("@", "\\40").replace("/", "\\2f").replace(" ", "\\20")
         self.assertEqual(unescape(escaped), text)
+
+
+class SpelledTests(unittest.TestCase):
+    def test_as_long_as_there_is_place(self) -> None:
+        """In a resource, and in the local part, where the @ takes three characters."""
+        translate, _ = translator()
+        for count, is_token in ((636, False), (637, False), (638, False), (639, True)):
+            jid = "a@b.c/" + "x" * (count - 7) + " "
+            address = translate.address_of(jid)
+            self.assertEqual((len(address) < 100, len(address) <= MAX_PART + len(DOMAIN) + 1), (is_token, True), count)
+            self.assertEqual(translate.jid_of(parse_jid(address)).full, jid)
+        for count, is_token in ((635, False), (636, False), (637, True)):
+            bare = "\u05d0" + "a" * (count - 6) + "@b.c"
+            contact = translate.contact_of(bare).rpartition("@")[0]
+            self.assertEqual((len(contact) < 100, len(contact) <= MAX_PART), (is_token, True), count)
+
+    def test_not_what_anybody_else_would_write(self) -> None:
+        translate, _ = translator()
+        good = spelled("alice@example.org/\u05d0".encode())
+        self.assertEqual(translate.jid_of(in_resource(f"@0{good}")).full, "alice@example.org/\u05d0")
+        for text in (
+            good.upper(),
+            good + "=",
+            good[:-1],
+            good + "a",
+            good + " ",
+            "",
+            "0",
+            "!",
+            spelled(b"\xff"),
+            spelled(b"@"),
+        ):
+            self.assertRaises(UnknownAddress, translate.jid_of, in_resource(f"@0{text}"))
 
 
 class TokenTests(unittest.TestCase):

@@ -44,7 +44,7 @@ class RequestTests(ProxiedCase):
         self.assertTrue(str(worker.requests[0].get("from")).startswith(f"{self.domain}/@"))
 
     async def test_a_resource_that_is_no_resource_when_it_stands_beside_latin_letters(self) -> None:
-        """Right-to-left alone is valid, mixed with the Latin letters of the address it is not: a token."""
+        """Right-to-left alone is valid, mixed with the Latin letters of the address it is not: spelled."""
         (worker,) = await self.serve("a")
         alice = await self.client(await self.account("alice"), "\u05e9\u05dc\u05d5\u05dd", direct=True)
         self.assertEqual((await self.ask(alice)).get("type"), "result")

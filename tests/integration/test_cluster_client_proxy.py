@@ -77,11 +77,17 @@ class SharedDomainTests(SharedDomainCase):
         self.assertEqual(self.query("SELECT name FROM components JOIN holders ON number = holder"), [("node-1",)])
 
     async def test_one_is_drained(self) -> None:
+        """Who has asked it by an address that is not legible is reached by that at the other one."""
         one, other, (worker,) = await self.serve_by_two("a")
-        alice = await self.user()
+        alice = await self.client(await self.account("alice"), "\u05e9\u05dc\u05d5\u05dd", direct=True)
+        await self.ask(alice)
+        address = str(worker.requests[0].get("from"))
+        self.assertTrue(address.startswith(f"{self.domain}/@0"))
         self.assertEqual((await run(one, "drain", "--no-wait")).returncode, 0)
         await self.connected(other)
         await worker.known()
+        worker.client.send(f"<message id='again' to='{address}'><body>again</body></message>")
+        await alice.expect(f"<message from='{self.domain}' id='again'/>")
         self.assertIn(">a<", str(await self.ask(alice)))
         told = json.loads((await run(one, "status", "--json")).stdout)["client_proxy"]
         self.assertEqual([domain["standing_by"] for domain in told], [True])
