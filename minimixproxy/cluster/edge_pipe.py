@@ -225,7 +225,9 @@ class HolderPipe:
         if not self._greeting.done:
             if not self._greeted.called:
                 self._greeted.errback(
-                    NotHandedOver(f"{self._name} ended the connection: {describe_tls_failure(reason)}")
+                    NotHandedOver(
+                        f"{self._name} ended the connection, its log says why: {describe_tls_failure(reason)}"
+                    )
                 )
         elif self._started:
             self._holder_gone()

@@ -199,6 +199,11 @@ class InternalPort(Factory):
             oldest.refuse(tallies.TOO_MANY, f"{MAX_NEW} connections have not said whom they hand over")
         return InternalConnection(self)
 
+    def stopFactory(self) -> None:
+        """The port is closed: whoever is still to say whom it hands over would come after all others were ended."""
+        for connection in list(self.new):
+            connection.refuse(tallies.CLOSING, "this process stops")
+
     def stranger(self, transport: Any) -> str:
         """Return why whoever has connected may not do so, "" if its TLS is to tell or there is nothing against it."""
         if self.tls is not None:

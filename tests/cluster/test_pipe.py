@@ -235,6 +235,19 @@ class RefusedTest(PipeCase):
         self.pair.holder.clients.accepting = False
         self.refused("no clients are accepted")
 
+    def test_the_holder_stops(self) -> None:
+        """Who has connected and not said whom it hands over is not served any more: the stop would wait for it."""
+        self.client.send(NAMED)
+        self.pair.port.doStart()
+        self.pair.port.doStop()
+        stopped = self.pair.holder.clients.shut_down()
+        self.pair.joints[0].cut()
+        self.pair.there.clear()
+        self.assertIn(b"<mechanism>PLAIN", self.flushed())
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.pair.port.new), 0)
+        self.assertTrue(self.told("this process stops"))
+
     def test_domain_that_is_not_served_there(self) -> None:
         self.pair.holder.context.domains = {}
         self.refused("its domain is not served here")
