@@ -139,6 +139,13 @@ class AccountLogin:
         self._keep()
         self._set_refused(False)
 
+    def client_restored(self, login: Login) -> None:
+        """Another process had a session, which may have begun long ago: its login counts only if there is no other."""
+        if self._login is None:
+            self.client_came(login)
+        else:
+            self.last_seen = wall_time(self._context.clock)
+
     def _enrolled_login(self, named: Login) -> Login | None:
         """Return a login by the keys that the account was enrolled with, None if these cannot log in."""
         keys = next((keys for keys in self._enrolled.of(self.bare) if keys.client_key), None)

@@ -102,11 +102,18 @@ class Accounts(MultiService):
 
     def session_bound(self, session: SessionPort, login: Login) -> Account:
         """A client has bound a resource; return its account. The latest login is the one that opens streams."""
+        return self._held_for(session).session_bound(session, login)
+
+    def session_restored(self, session: SessionPort, login: Login) -> Account:
+        """Another process had a session; return its account, which may know a later login than that one."""
+        return self._held_for(session).session_restored(session, login)
+
+    def _held_for(self, session: SessionPort) -> HeldAccount:
         bare = parse_jid(session.jid).bare
         held = self._find(bare) or self._hold(bare)
         if self.is_blocked(bare):  # it was blocked between its login and this
             self._clock.callLater(0, session.close, "not-authorized", BLOCKED)
-        return held.session_bound(session, login)
+        return held
 
     def logged_in(self, bare: str, login: Login) -> None:
         """A client has logged in anew, and goes on with a session of its account: that login opens streams from now on.
@@ -143,6 +150,9 @@ class Accounts(MultiService):
         for bare in handed.keys() - {account.bare for account in kept}:
             self._hold(bare)
             self._go_on(bare, *self._handed.pop(bare))
+            held = self._held[bare]
+            if not held.account.sessions:
+                held.idle()
 
     def restore(self, kept: list[KeptAccount]) -> None:
         """Take the accounts that were kept: those that are in rooms come back into them, a few at a time.
@@ -182,13 +192,15 @@ class Accounts(MultiService):
         """Go on with sessions, as far as they can be and have not slept for too long, before rooms are joined again."""
         age = wall_time(self._clock) - handed.time
         for session in handed.sessions:
-            login = self.logins.logins.revive(session.login, bare)
-            if login is not None and age < session.client.seconds:
-                try:
+            try:
+                login = self.logins.logins.revive(session.login, bare)
+                if login is not None and age < session.client.seconds:
                     revive(session, login)
-                except Exception:  # noqa: BLE001 (one damaged session must not cost the others)
-                    self.log.failure("while a session of {account} was gone on with", account=bare)
-        self._held[bare].account.take_over(handed)
+            except Exception:  # noqa: BLE001 (one damaged session must not cost the others)
+                self.log.failure("while a session of {account} was gone on with", account=bare)
+        held = self._held.get(bare)  # none, if none of them could be, and nothing else needs the account
+        if held is not None:
+            held.account.take_over(handed)
 
     def _find(self, bare: str) -> HeldAccount | None:
         self._returning.first(bare)
@@ -218,18 +230,25 @@ class Accounts(MultiService):
         sessions = list(held.account.sessions) if held is not None else []
         settled = [Deferred[None]() for _ in sessions]
         for session, done in zip(sessions, settled, strict=True):
-            session.when_settled(partial(done.callback, None))
+            self._settle(session, partial(done.callback, None))
         given_out = Deferred[None]()
         behind = self._journal.gated(_call)  # whatever is on its way to a session
         all_settled: Deferred[Any] = DeferredList(settled)
         all_settled.addCallback(lambda _: behind(partial(given_out.callback, None)))
         return given_out.addCallback(lambda _: self._part_with_sessions(bare)) if sessions else succeed(None)
 
+    def _settle(self, session: SessionPort, done: Callable[[], None]) -> None:
+        try:
+            session.when_settled(done)
+        except Exception:  # noqa: BLE001 (a fault with one session must not keep the account here)
+            self.log.failure("while {jid} was about to end", jid=session.jid)
+            done()
+
     def _part_with_sessions(self, bare: str) -> HandedAccount | None:
         held = self._held.get(bare)
         if held is None:
             return None
-        handed = held.account.hand_on(lambda login: self.logins.logins.keep(login, None), wall_time(self._clock))
+        handed = held.hand_on()
         for session in list(held.account.sessions):
             session.close("system-shutdown")
         return handed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +12,7 @@ from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
+from minimixproxy.minimix.interfaces.handed import HandedAccount
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
@@ -71,9 +72,16 @@ class HeldAccount:
 
     def session_bound(self, session: SessionPort, login: Login) -> Account:
         """A client has bound a resource; return its account."""
+        return self._session_came(session, login, self.login.client_came)
+
+    def session_restored(self, session: SessionPort, login: Login) -> Account:
+        """Another process of the cluster had a session; return its account."""
+        return self._session_came(session, login, self.login.client_restored)
+
+    def _session_came(self, session: SessionPort, login: Login, came: Callable[[Login], None]) -> Account:
         self._idle.stop()
         with self._perhaps_enrolling():
-            self.login.client_came(login)
+            came(login)
         if not self.is_enrolled:
             self.log.info("{jid} joins rooms by itself: the account is not enrolled", jid=session.jid)
             self.stream.refuse("the account is not enrolled")
@@ -81,6 +89,16 @@ class HeldAccount:
         if self.is_enrolled:
             self._login_mended()
         return self.account
+
+    def hand_on(self) -> HandedAccount | None:
+        """Hand on what another process of the cluster is to go on with (see `Account.hand_on`).
+
+        Nothing of an account that is forgotten but for its sessions: it would be kept again.
+        """
+        if self.login.forgotten:
+            return None
+        logins = self._registry.logins.logins
+        return self.account.hand_on(lambda login: logins.keep(login, None), wall_time(self._clock))
 
     def logged_in(self, login: Login) -> None:
         """A client has logged in anew, and goes on with a session that there is."""

@@ -21,7 +21,7 @@ from minimixproxy.minimix.direct_sessions import DirectSessions
 from minimixproxy.minimix.interfaces.account_host import AccountHost
 from minimixproxy.minimix.interfaces.endings import Ending, Why
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
-from minimixproxy.minimix.interfaces.handed import HandedAccount
+from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedSession
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptRoom, TokenDevice
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.managed_sessions import ManagedSessions
@@ -72,6 +72,7 @@ class Account:
         self._up_to = ReadState(self, lambda room: self.rooms.get(room), self.push.read_further)
         self.occupancies = Occupancies(bare, stream, self.sessions, context, self)
         self._direct = DirectSessions()
+        self._parts = False  # its sessions go on with another process: nothing is as if there were none
         self._managed = ManagedSessions(bare, context.journal, context.clock, self.occupancies.acknowledged)
         self._stream = stream
         self._host = host
@@ -217,7 +218,8 @@ class Account:
         self._let_go(session)
         if not self.sessions:
             self._host.unattended()
-            self._without_sessions()
+            if not self._parts:
+                self._without_sessions()
 
     def _let_go(self, session: SessionPort) -> None:
         """A session is the account's no longer: all that was under way for it is over, but in the rooms themselves."""
@@ -239,9 +241,18 @@ class Account:
         rooms = self.occupancies.handed()
         if rooms is None or self.iqs.waiting:
             return None
-        found = [session.hand_on(keep, self.sessions.payload(session)) for session in list(self.sessions)]
+        self._parts = True
+        found = [self._handed(session, keep) for session in list(self.sessions)]
         sessions = tuple(session for session in found if session is not None)
+        self._parts = bool(sessions)
         return HandedAccount(time, sessions, rooms) if sessions else None
+
+    def _handed(self, session: SessionPort, keep: Callable[[Any], KeptLogin]) -> HandedSession | None:
+        try:
+            return session.hand_on(keep, self.sessions.payload(session))
+        except Exception:  # noqa: BLE001 (the edge: one session of which that fails must not cost the others)
+            self.log.failure("while {jid} was handed on", jid=session.jid)
+            return None
 
     def take_over(self, handed: HandedAccount) -> None:
         """Go on in the rooms, before they are joined again, with sessions that were bound anew."""

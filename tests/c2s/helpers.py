@@ -225,6 +225,9 @@ class StubAccounts:
         self.bound.append(session)
         return self.account
 
+    def session_restored(self, session: SessionPort, login: Login) -> StubAccount:
+        return self.session_bound(session, login)
+
 
 HEADER = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"

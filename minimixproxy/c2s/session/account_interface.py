@@ -71,3 +71,6 @@ class AccountsPort(Protocol):
 
     def session_bound(self, session: SessionPort, login: Login) -> AccountPort:
         """The server has bound a resource for the client, and the client has been told."""
+
+    def session_restored(self, session: SessionPort, login: Login) -> AccountPort:
+        """Another process had a session, whose login need not be the latest of its account."""

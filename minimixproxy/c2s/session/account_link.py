@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from minimixproxy.c2s.session.account_interface import AccountPort, AccountsPort
@@ -140,13 +140,20 @@ class AccountLink:
 
     def bound(self, jid: str) -> None:
         """The server has bound a JID of the login's account, the first one, and the client has been told."""
+        self._join(jid, self._accounts.session_bound)
+
+    def restored(self, jid: str) -> None:
+        """Another process of the cluster had the session."""
+        self._join(jid, self._accounts.session_restored)
+
+    def _join(self, jid: str, account_of: Callable[[SessionPort, Login], AccountPort]) -> None:
         self._session.bound(jid)
         login, self._login = self._login, None
         assert login is not None
         if self._accounts.is_elsewhere(self._own.bare):
             self._session.close("reset", "the account is served elsewhere")
             return
-        self._account = self._accounts.session_bound(self._session, login)
+        self._account = account_of(self._session, login)
 
     # Acknowledgements (XEP-0198)
 

@@ -181,7 +181,7 @@ class ClientSession:
         session = cls(context, None, None, login, handed.language)
         session.device, session.carbons = handed.device, handed.carbons
         session._state.server_knows = handed.server.knows_state
-        session._link.bound(handed.jid)
+        session._link.restored(handed.jid)
         session._client.restore(handed.client, session._server.restore(handed.server))
         session._link.managed()
         session.sleeps()
