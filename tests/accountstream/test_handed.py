@@ -110,7 +110,7 @@ class PartingTest(AccountsTest):
             self.account.session_closed(session)
             return handed_session("phone")
 
-        session.hand_on = hand_on  # type: ignore[method-assign]
+        session.hand_on = hand_on  # type: ignore[method-assign,assignment]
 
     def dismissed(self) -> HandedAccount | None:
         return self.successResultOf(self.accounts.dismiss(BARE))
