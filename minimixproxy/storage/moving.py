@@ -13,6 +13,10 @@ from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.lease import Lease
 
 _BATCH = 1000  # rows
+#: Numbers of processes and epochs are given anew in another database: none that a row has already.
+_GO_ON_COUNTING = """
+SELECT setval('epochs', greatest((SELECT max(number) FROM holders), (SELECT max(epoch) FROM leases), 1))
+"""
 #: What each database has of its own: who holds it. What tells it from others goes along, for `given_out` goes by that.
 _NOT_MOVED = frozenset({schema.holder, schema.handed})
 
@@ -61,6 +65,8 @@ def _move(reading: Connection, writing: Connection, name: str) -> dict[str, int]
         there, here = _count(writing, table), _count(reading, table)
         if there != here:
             raise StateError(f"{name}: {there} of {here} rows of {table.name} have arrived: nothing is moved")
+    if writing.dialect.name == "postgresql":
+        writing.exec_driver_sql(_GO_ON_COUNTING)
     return moved
 
 
