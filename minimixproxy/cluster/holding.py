@@ -226,7 +226,8 @@ class Holding:
             return
         for number in self.view.seen(survey, own):
             self.when_over(number)
-        all_taken = await self._taking.take([bare for bare in share if bare not in self.held])
+        due = [bare for bare in share if bare not in self.held and bare not in self._busy]
+        all_taken = await self._taking.take(due)
         if thorough and all_taken and len(survey.orphans) < MOST_ORPHANS:
             self._thorough_at = now + THOROUGH
         await self._take_again()

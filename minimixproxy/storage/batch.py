@@ -61,6 +61,7 @@ class Batch:
         "rooms",
         "size",
         "top",
+        "tried",
         "trimmed",
         "writes_anew",
     )
@@ -99,6 +100,7 @@ class Batch:
         self.top = 0  # the last sequence given when this batch was closed
         self.only_messages = False  # whether there was nothing else in it then, as mostly there is not: what was said
         self.left_out = 0  # rows that the database refused when it was written
+        self.tried = False  # to write it: that may have been done, and only the answer have been lost
         self.begun = 0.0  # when writing began, in seconds of the reactor's clock
 
     def close(self, top: int) -> None:
@@ -121,6 +123,11 @@ class Batch:
             or self.handed
             or self.deletes
         )
+
+    @property
+    def let_go(self) -> list[str]:
+        """Accounts that are this process's no more once it is written."""
+        return self.released + self.freed
 
     @property
     def deletes(self) -> bool:

@@ -14,7 +14,7 @@ The row of `holder`, by which a proxy has a database to itself, says that a clus
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +34,7 @@ _RENEW = (
     f"UPDATE holders SET given_out = %s, accounts = %s, expires = {NOW} + {LEASE} "
     f"WHERE number = %s AND NOT ended AND line = %s RETURNING {IDLE}"
 )
+_HAS = "SELECT 1 FROM leases WHERE holder = %s AND bare = ANY(%s) LIMIT 1"
 _END = "UPDATE holders SET given_out = %s, ended = true WHERE number = %s AND NOT ended"
 #: Accounts are read one by one.
 _INDEX = "CREATE INDEX IF NOT EXISTS messages_of_room ON messages (room_id)"
@@ -150,6 +151,11 @@ class ClusterLease(Lease):
             cursor.execute(_CHECK, (self.number, self._line))
         if cursor.rowcount != 1:
             raise HeldByAnother(self._lost())
+
+    def has_any(self, cursor: Any, names: Sequence[str]) -> bool:
+        """Tell whether any of these accounts is this process's."""
+        cursor.execute(_HAS, (self.number, list(names)))
+        return cursor.fetchone() is not None
 
     @property
     def has_news(self) -> bool:

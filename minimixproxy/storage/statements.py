@@ -84,10 +84,12 @@ class Statements:
         self.none_acknowledged = self._deleted(acknowledged.c.account_id)
         self.no_history = (self._text(delete(messages)), self._text(delete(privates)))
         self.no_history_of_room = (self._deleted(messages.c.room_id), self._deleted(privates.c.room_id))
-        self.no_lease = self._deleted(leases.c.bare)
+        self.no_lease = self._deleted(leases.c.bare, leases.c.holder)
         self.handed = self._upserted(handed)
         self.free_lease = self._text(
-            update(leases).values(holder=literal_column(str(FREE))).where(leases.c.bare == bindparam("key"))
+            update(leases)
+            .values(holder=literal_column(str(FREE)))
+            .where(leases.c.bare == bindparam("key"), leases.c.holder == bindparam("own"))
         )
 
     def _text(self, statement: ClauseElement) -> str:

@@ -125,7 +125,7 @@ class Store:
 
     def _write_patiently(self, batch: Batch) -> None:
         try:
-            self._in_transaction(lambda: self._write(self._executions(batch)))
+            self._in_transaction(lambda: self._write_once(batch))
         except self._refusals as error:
             self.log.warn(
                 "{name}: a batch failed ({error}): its rows are written one by one",
@@ -134,6 +134,15 @@ class Store:
             )
             self._in_transaction(lambda: self._write_singly(batch))
         self._wal.written(batch, in_log=self._total_changes() != self._changes)
+
+    def _write_once(self, batch: Batch) -> None:
+        """Write a batch, unless it was written before: of accounts that it lets go, another process may have written.
+
+        They are let go in the transaction that writes all the rest.
+        """
+        tried, batch.tried = batch.tried, True
+        if not (tried and batch.let_go) or self._lease.has_any(self._cursor, batch.let_go):
+            self._write(self._executions(batch))
 
     def _in_transaction(self, write: Callable[[], None]) -> None:
         try:
@@ -282,9 +291,9 @@ class Store:
         yield from ((texts.none_acknowledged, (key,), NO_MATTER) for key in batch.gone_accounts)
         yield from ((texts.no_privates, (key,), NO_MATTER) for key in batch.gone_rooms)
         yield from ((texts.no_cursors, (key,), NO_MATTER) for key in batch.gone_rooms)
-        yield from ((texts.no_lease, (bare,), NO_MATTER) for bare in batch.released)
+        yield from ((texts.no_lease, (bare, self._lease.number), NO_MATTER) for bare in batch.released)
         yield from ((texts.handed, row, NO_MATTER) for row in batch.handed.values())
-        yield from ((texts.free_lease, (bare,), NO_MATTER) for bare in batch.freed)
+        yield from ((texts.free_lease, (bare, self._lease.number), NO_MATTER) for bare in batch.freed)
 
     def _write_singly(self, batch: Batch) -> None:
         """Leave out, log and count what is refused."""

@@ -100,8 +100,9 @@ class Protocol:
     def take(self, db: Database, by: Statement) -> Done:
         """SELECT FROM holders WHERE number = :number AND NOT ended FOR SHARE;
 
-        INSERT INTO leases VALUES (:account, :number, nextval('epochs')) ON CONFLICT (bare) DO UPDATE SET … WHERE its
-        holder has ended; SELECT epoch FROM leases WHERE bare = :account AND holder = :number.
+        SELECT FROM leases WHERE bare = :account FOR UPDATE; SELECT … whether its holder has ended, by a statement of its
+        own: one that waits for a lock sees the rest as it was before; UPDATE leases SET holder = :number, epoch =
+        nextval('epochs'), or INSERT … ON CONFLICT DO NOTHING if there is none.
         """
         if db.living(by.number) is None:
             return db, ENDED
@@ -116,13 +117,19 @@ class Protocol:
         return db, self.check(db, by)
 
     def release(self, db: Database, by: Statement) -> Done:
-        """Check as below; INSERT … what there is; DELETE FROM leases WHERE bare = :account AND epoch = :epoch."""
+        """Check as below; INSERT … what there is; DELETE FROM leases WHERE bare = :account AND holder = :number.
+
+        A number stands for an epoch there: while an account is let go, its process does not take it again. One that is
+        not told that this is done sends it again, and then writes nothing if the lease is not its own any more: this
+        is not looked at here, `tests/storage/test_taking.py` does that.
+        """
         answer = self.check(db, by)
         mine = db.leases[by.account] == Lease(by.number, by.epoch)
         return (db.with_lease(by.account, None) if answer == DONE and mine else db), answer
 
     def hand_on(self, db: Database, by: Statement) -> Done:
-        """Check as below; INSERT … what there is; UPDATE leases SET holder = FREE WHERE bare = :account.
+        """Check as below; INSERT … what there is; UPDATE leases SET holder = FREE WHERE bare = :account
+        AND holder = :number.
 
         As `release`, but others see that there is something to be taken.
         """

@@ -561,6 +561,17 @@ class LetGoTests(HoldingTestCase):
         self.assertIsNone(self.successResultOf(asked))
         self.assertIn(("claim", BARE), self.leases.asked)
 
+    def test_it_is_not_taken_back_before(self) -> None:
+        """Nobody has it in the database, perhaps, but who writes that is not told so yet."""
+        self.later()
+        self.leases.orphans = [BARE]
+        self.clock.advance(LOOK)
+        self.assertNotIn(BARE, self.holding)
+        self.on_disk[0].callback(None)
+        self.leases.orphans = [BARE]
+        self.clock.advance(LOOK)
+        self.assertIn(BARE, self.holding)
+
     def test_who_comes_before_keeps_it(self) -> None:
         self.clock.pump([GRACE / 4] * 3)
         self.ask(BARE)

@@ -4,17 +4,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
 from minimixproxy.storage import leases
+from minimixproxy.storage.durability import FIRST_RETRY
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import IDLE, HeldByAnother
 from minimixproxy.storage.leases import HeldBy, Leases
-from tests.storage.cases import BARE
+from minimixproxy.storage.schema import FREE
+from tests.storage.cases import BARE, MEMBERSHIP, ROOM
 from tests.storage.clustered import ClusterTestCase, Process
 
 _Result = TypeVar("_Result")
@@ -150,3 +153,67 @@ class TogetherTests(ClusterTestCase):
         one.leases.find("bob@example.org")
         self.assertEqual([one.leases.survey(thorough=False).anew for _ in range(2)], [True, False])
         self.assertEqual(one.leases.ours([BARE]), [])
+
+
+class HandedOnTests(ClusterTestCase):
+    """What hands an account on is written, but who wrote it is not told so, and tries again."""
+
+    def lose_an_answer(self, process: Process) -> None:
+        """The next transaction is committed, and then its connection breaks."""
+        store, commit = process.writer.store, process.writer.store._commit
+
+        def committed() -> None:
+            commit()
+            patched.restore()
+            raise process.database.driver_error("the connection was cut")
+
+        patched = self.patch(store, "_commit", committed)
+
+    def test_another_has_it_by_then(self) -> None:
+        """It keeps it, and what it has written of it."""
+        for to_others in (True, False):
+            one, other = self.process(), self.process()
+            one.adopted()
+            room = one.journal.room(BARE, ROOM)
+            room.membership(MEMBERSHIP)
+            (kept,) = one.keep()
+            one.turn()
+            room.membership(replace(MEMBERSHIP, nick="before"))
+            room.seen("phone", kept.sequence)
+            self.lose_an_answer(one)
+            done: list[None] = []
+            one.journal.let_go(BARE, to_others=to_others).addCallback(done.append)
+            one.turn()
+            self.assertEqual(done, [])
+            other.adopted()
+            more = other.keep()
+            other.journal.room(BARE, ROOM).membership(replace(MEMBERSHIP, nick="after"))
+            other.journal.room(BARE, ROOM).message_gone(kept.sequence)
+            other.journal.room(BARE, ROOM).seen("phone", more[0].sequence)
+            other.turn()
+            one.clock.pump([FIRST_RETRY, 0])
+            self.assertEqual((done, one.lost), ([None], []))
+            self.assertEqual(self.execute("SELECT holder FROM leases"), [(other.lease.number,)])
+            self.assertEqual(self.execute("SELECT nick FROM rooms"), [("after",)])
+            self.assertEqual(self.execute("SELECT sequence FROM cursors"), [(more[0].sequence,)])
+            other.journal.account_forgotten(BARE)
+            other.turn()
+            other.end()
+
+    def test_nobody_has_it(self) -> None:
+        """What was not written before is written then."""
+        one = self.process()
+        one.adopted()
+        room = one.journal.room(BARE, ROOM)
+        room.membership(MEMBERSHIP)
+        one.turn()
+        room.membership(replace(MEMBERSHIP, nick="last"))
+        done: list[None] = []
+        one.journal.let_go(BARE, to_others=True).addCallback(done.append)
+        one.writer.faults.append(one.database.driver_error("the connection was cut"))
+        one.turn()
+        self.assertEqual(done, [])
+        one.clock.pump([FIRST_RETRY, 0])
+        self.assertEqual(done, [None])
+        self.assertEqual(self.execute("SELECT holder FROM leases"), [(FREE,)])
+        self.assertEqual(self.execute("SELECT nick FROM rooms"), [("last",)])
