@@ -100,8 +100,8 @@ class Protocol:
     def take(self, db: Database, by: Statement) -> Done:
         """SELECT FROM holders WHERE number = :number AND NOT ended FOR SHARE;
 
-        SELECT FROM leases WHERE bare = :account FOR UPDATE; SELECT … whether its holder has ended, by a statement of its
-        own: one that waits for a lock sees the rest as it was before; UPDATE leases SET holder = :number, epoch =
+        SELECT FROM leases WHERE bare = :account FOR UPDATE; SELECT … whether its holder has ended, by a statement of
+        its own: one that waits for a lock sees the rest as it was before; UPDATE leases SET holder = :number, epoch =
         nextval('epochs'), or INSERT … ON CONFLICT DO NOTHING if there is none.
         """
         if db.living(by.number) is None:
@@ -128,8 +128,7 @@ class Protocol:
         return (db.with_lease(by.account, None) if answer == DONE and mine else db), answer
 
     def hand_on(self, db: Database, by: Statement) -> Done:
-        """Check as below; INSERT … what there is; UPDATE leases SET holder = FREE WHERE bare = :account
-        AND holder = :number.
+        """Check as below; INSERT … what there is; UPDATE leases SET holder = FREE WHERE bare = … AND holder = …
 
         As `release`, but others see that there is something to be taken.
         """
