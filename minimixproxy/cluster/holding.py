@@ -32,6 +32,7 @@ from minimixproxy.timing.clock import Clock, Timer
 LOOK: Final = 1.0  # seconds between looks at the cluster
 LONGEST_LOOK: Final = 300.0  # seconds; each statement has its limit, but an answer may be lost without an error
 THOROUGH: Final = 600.0  # seconds between looks for accounts that no process has ever had
+THOROUGH_AGAIN: Final = 120.0  # seconds until the next one, if one has failed
 #: Seconds from a client's login until it has to have bound a resource, or its account may be let go.
 GRACE: Final = 120.0
 MOST_WAITING: Final = 1000  # questions to the database at a time
@@ -219,7 +220,11 @@ class Holding:
             gone = {*held}.difference(self._leases.ours(held)) if held and (survey.anew or thorough) else set()
             return survey, own_share(survey.orphans, takers(survey.live), own), gone
 
+        if thorough:  # if that fails, as it may take too long, it is not in the way of the next looks
+            self._thorough_at = now + THOROUGH_AGAIN
         survey, share, gone = await self._in_thread(look)
+        if thorough:
+            self._thorough_at = now
         self._healed()
         if not gone.isdisjoint(self.held):
             self._over(HeldByAnother(_FORGOTTEN))

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster.departures import DRAINED, MOVED
-from minimixproxy.cluster.holding import GRACE, LONGEST_LOOK, LOOK, MOST_WAITING, THOROUGH, Holding
+from minimixproxy.cluster.holding import GRACE, LONGEST_LOOK, LOOK, MOST_WAITING, THOROUGH, THOROUGH_AGAIN, Holding
 from minimixproxy.cluster.interfaces import Revive
 from minimixproxy.cluster.shares import share_of
 from minimixproxy.cluster.taking import AT_ONCE, LONGEST, PUT_OFF, UNSURE
@@ -502,6 +502,17 @@ class TroubledTests(HoldingTestCase):
         self.assertEqual((taken, len(self.holding)), (3, len(self.names)))
         surveys = [what for question, what in self.leases.asked if question == "survey"]
         self.assertEqual(surveys, [True, True, True, False])
+
+    def test_a_thorough_look_takes_too_long(self) -> None:
+        """There are many accounts, and the database gives it up: others do not wait for that."""
+        self.leases.fault = StateError("canceling statement due to statement timeout")
+        self.begin()
+        self.leases.fault, self.leases.orphans = None, [BARE]
+        self.clock.advance(LOOK)
+        self.assertEqual(self.restored, [BARE])
+        self.clock.pump([LOOK] * int(THOROUGH_AGAIN))
+        surveys = [what for question, what in self.leases.asked if question == "survey"]
+        self.assertEqual([at for at, thorough in enumerate(surveys) if thorough], [0, int(THOROUGH_AGAIN)])
 
     def test_more_than_are_looked_at(self) -> None:
         self.leases.never_taken = [f"user{number}@example.org" for number in range(MOST_ORPHANS)]
