@@ -242,7 +242,8 @@ class Account:
         if rooms is None or self.iqs.waiting:
             return None
         self._parts = True
-        found = [self._handed(session, keep) for session in list(self.sessions)]
+        asleep_first = sorted(self.sessions, key=lambda session: not session.asleep)  # of too many, these end first
+        found = [self._handed(session, keep) for session in asleep_first]
         sessions = tuple(session for session in found if session is not None)
         self._parts = bool(sessions)
         return HandedAccount(time, sessions, rooms) if sessions else None

@@ -118,7 +118,10 @@ class Handled:
             return before
         same = self._again.get(key)
         if same:
-            return same.popleft()
+            before = same.popleft()
+            if not same:
+                del self._again[key]
+            return before
         self._again = {}
         return None
 

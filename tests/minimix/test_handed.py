@@ -47,8 +47,8 @@ class HandedCase(SynchronousTestCase):
 
     def goes_on(self) -> None:
         """Another process has the account from now on."""
-        (room,) = self.world.account.kept_rooms()
         handed = self.hand_on()
+        (room,) = self.world.account.kept_rooms()
         self.world = World()
         self.world.account.restore(KeptAccount(BARE, None, False, self.world.clock.seconds(), [room]))
         self.phone, self.laptop = (self.world.session(name) for name in ("phone", "laptop"))
@@ -69,6 +69,38 @@ class GoingOnTest(HandedCase):
         self.assertEqual((kinds(self.phone.take()), kinds(self.laptop.take())), ([], []))
         self.world.room(f"<message type='groupchat' from='{ROOM}/bob' to='{STREAM}'><body>hi</body></message>")
         self.assertEqual(len(self.phone.take()), 1)
+
+    def test_a_private_message_is_given_once(self) -> None:
+        """It goes along with the sessions that have still to acknowledge it: nobody else is to get it."""
+        for session in (self.phone, self.laptop):
+            session.reached = 0
+        self.world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}'><body>psst</body></message>")
+        self.goes_on()
+        for session in (self.phone, self.laptop):
+            session.managed, session.reached = True, 0
+        self.comes_in("bob")
+        self.phone.reached = float("inf")
+        self.world.account.session_managed(self.phone)
+        self.world.account.acknowledged(self.phone)
+        self.world.clock.advance(5)
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        self.assertEqual([one for one in kinds(tablet.received) if "psst" in one], [])
+
+    def test_a_private_message_that_nobody_has_acknowledged(self) -> None:
+        """Those who had it are gone: it is for the next."""
+        for session in (self.phone, self.laptop):
+            session.reached = 0
+        self.world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}'><body>psst</body></message>")
+        self.goes_on()
+        for session in (self.phone, self.laptop):
+            session.managed, session.reached = True, 0
+        self.comes_in("bob")
+        for session in (self.phone, self.laptop):
+            self.world.account.session_closed(session)
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        self.assertEqual(len([one for one in kinds(tablet.received) if "psst" in one]), 1)
 
     def test_who_came_and_who_went(self) -> None:
         for nick in ("bob", "carol"):
@@ -102,6 +134,12 @@ class GoingOnTest(HandedCase):
         (told,) = self.phone.take()
         self.assertEqual((told["from"], told["type"], told["to"]), (f"{ROOM}/alice", "unavailable", self.phone.jid))
         self.assertIn(b"<status code='333'/>", told.raw)
+
+    def test_those_that_sleep_go_first(self) -> None:
+        """All sleep there at first, and if those are too many the first one ends."""
+        self.laptop.asleep = True
+        handed = self.hand_on()
+        self.assertEqual([session.jid for session in handed.sessions], [self.laptop.jid, self.phone.jid])
 
     def test_a_session_that_did_not_come_along(self) -> None:
         self.can_go.remove(self.laptop)

@@ -13,6 +13,7 @@ from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnfi
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys
 from minimixproxy.c2s.server.exchanges.login_exchange import LoggedIn
 from minimixproxy.c2s.server.exchanges.token import usable_keys
+from minimixproxy.c2s.session.account_link import ELSEWHERE
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.inline_start import InlineStart
 from minimixproxy.c2s.session.resumable import HandedOver, NotResumable, Resumable
@@ -68,6 +69,8 @@ class InlineLogin:
         await _next_turn(self._sessions.clock)  # what the client has sent in the same read is for its session
         refused = b""
         if self._request.resume is not None:
+            if self._sessions.accounts.is_elsewhere(self._own.bare):  # with the session, perhaps
+                raise SaslFailure("temporary-auth-failure", ELSEWHERE)
             try:
                 session, h = self._sessions.resumable.asked(self._request.resume, self._own.bare)
             except NotResumable as reason:

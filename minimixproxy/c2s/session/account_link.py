@@ -21,6 +21,8 @@ from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 
+ELSEWHERE = "the account is served elsewhere"
+
 
 class LinkedSession(SessionPort, Protocol):
     """The session, as its link to the account sees it."""
@@ -151,7 +153,7 @@ class AccountLink:
         login, self._login = self._login, None
         assert login is not None
         if self._accounts.is_elsewhere(self._own.bare):
-            self._session.close("reset", "the account is served elsewhere")
+            self._session.close("reset", ELSEWHERE)
             return
         self._account = account_of(self._session, login)
 

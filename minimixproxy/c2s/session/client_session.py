@@ -170,6 +170,7 @@ class ClientSession:
         if not credential.known or (login.password is None and credential.password is not None):
             return None  # nor if its keys have not been seen to last
         self.log.info("session of {jid} is handed to another process", jid=self.jid)
+        self._client.departs()
         self._leave_account()
         self._client.abandon()
         self._server.abandon()
@@ -212,7 +213,7 @@ class ClientSession:
     def when_settled(self, call: Callable[[], None]) -> None:
         """Call once nothing is open between the client and us, or soon: the session is about to be closed."""
         self._state.set_active()  # what is held back is told now, or goes along
-        self._client.when_settled(call, lambda: self._server.awaits_acknowledgement)
+        self._client.when_settled(call, lambda: self._server.awaits_acknowledgement or self._reconnecting is not None)
 
     def have_server_push(self) -> None:
         """Let the server know that the client sleeps: it pushes what that has not acknowledged (XEP-0357).

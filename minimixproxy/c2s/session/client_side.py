@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from minimixproxy.c2s.session.account_link import ELSEWHERE
 from minimixproxy.c2s.session.acknowledgements import EVERYTHING, Acknowledgements
 from minimixproxy.c2s.session.backpressure import Backpressure
 from minimixproxy.c2s.session.client_management import ClientManagement, Terms
@@ -413,6 +414,11 @@ class ClientSide:
         """Return what another process is to go on with; None if it cannot."""
         return self._management.handed() if self._management is not None and not self._done else None
 
+    def departs(self) -> None:
+        """Another process goes on with it: how much of it is handled is for that one to say, also when it is over."""
+        if self._management is not None:
+            self._context.resumable.departs(self._management.terms.id)
+
     def abandon(self) -> None:
         """Another process goes on with it: to the client, the connection is lost."""
         client = self._disconnect().client if self._client is not None else None
@@ -450,6 +456,9 @@ class ClientSide:
 
     def _resume_another(self, request: Stanza) -> None:
         """The client of this session, which is not bound yet, wants to go on with another one of its account."""
+        if self._context.accounts.is_elsewhere(self.account):  # with that session, perhaps
+            self._session.close("reset", ELSEWHERE)
+            return
         try:
             other, h = self._context.resumable.asked(request, self.account)
         except NotResumable as reason:

@@ -176,13 +176,19 @@ class ResumableSessions:
 
         False: that is known already.
         """
-        session = self._sessions.pop(session_id, None)
+        session = self.departs(session_id)
         if session is None:
             return False
-        self.wakes(session_id, session.account)
-        self._unnamed(session_id)
         self._ended.add(session_id, session.account, session.handled)
         return True
+
+    def departs(self, session_id: str) -> Resumable | None:
+        """A session is not here any more; return it. If another process has it, that knows what becomes of it."""
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            self.wakes(session_id, session.account)
+            self._unnamed(session_id)
+        return session
 
     def end_domains(self, gone: Collection[str], text: str) -> None:
         """End those of domains that are not served any more."""

@@ -120,6 +120,12 @@ class PrivateMessages:
         stanzas = (stanza for waiting in entrusted for stanza in self._addressed(waiting, session.jid))
         return LazyStanzas(len(entrusted), stanzas)
 
+    def restored(self, session: SessionPort) -> None:
+        """Another process had entrusted a session with all that wait: it may have some still to acknowledge."""
+        behind = self._journal.next_sequence()
+        for waiting in self._waiting:
+            waiting.under_way[session] = behind
+
     def arrived(self, session: SessionPort) -> None:
         """A session has acknowledged something: what it has waits no more."""
         if not self._waiting:

@@ -143,6 +143,7 @@ class Attendance:
             if session is not None:
                 self._history.attached(resource_of(session), managed=session.managed)
                 self.attached.show(session, presence_of(shows) if shows is not None else None)
+                self.privates.restored(session)
 
     # Out -------------------------------------------------------------------------------------------------------
 

@@ -475,6 +475,17 @@ class ResumingTest(Sasl2Case):
             rb"<failed [^>]*h='0'[^>]*><item-not-found [^>]*/></failed><bound [^>]*><enabled ",
         )
 
+    def test_the_account_has_just_gone_elsewhere(self) -> None:
+        """Its session went along, perhaps: the client is to come again, and not to think that it is over."""
+        previd, session = self.asleep()
+        self.lab.accounts.elsewhere.add("a@example.org")
+        client = self.client()
+        client.send(authenticate(self.resume(previd) + bind(ENABLE)))
+        client.accept_login()
+        self.turn()
+        self.assertIn(b"<temporary-auth-failure ", client.wire.take())
+        self.assertTrue(session.asleep)
+
     def test_over_and_nothing_else(self) -> None:
         client = self.logged_in(self.resume("gone"))
         client.upstream.take()

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from minimixproxy.c2s.session import client_management
 from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.c2s.session.farewell import LONGEST
 from minimixproxy.c2s.session.server_management import ASK_AFTER
 from minimixproxy.minimix.interfaces.handed import HandedSession
 from minimixproxy.minimix.interfaces.journal import KeptLogin
@@ -165,6 +166,47 @@ class GoingOnTest(HandedCase):
         session = self.goes_on()
         self.resumes_upstream()
         self.assertIsNotNone(session.hand_on(keep, b""))
+
+    def test_twice_with_something_open(self) -> None:
+        """What the server sends again has come: nothing else is to come again."""
+        self.client.serve(MESSAGE % 1 + MESSAGE % 2)
+        session = self.goes_on()
+        self.resumes_upstream(then=MESSAGE % 1 + MESSAGE % 2)
+        handed = session.hand_on(keep, b"")
+        assert handed is not None
+        self.assertEqual((handed.server.received, handed.server.open), (2, (True, True)))
+
+    def test_again_before_the_server_has_gone_on(self) -> None:
+        """That is waited for, though not for long."""
+        session = self.goes_on()
+        self.assertIsNone(session.hand_on(keep, b""))
+        calls: list[None] = []
+        session.when_settled(lambda: calls.append(None))
+        self.assertEqual(calls, [])
+        self.resumes_upstream()
+        self.lab.clock.advance(LONGEST)
+        self.assertEqual(calls, [None])
+        self.assertIsNotNone(session.hand_on(keep, b""))
+
+    def test_how_much_was_handled_in_the_end(self) -> None:
+        """The account comes back here, without the session: what was handled when that went is not known for right."""
+        here = self.lab
+        self.goes_on()
+        self.lab = here
+        _client, told = self.comes_back()
+        self.assertEqual(told, failed(b"item-not-found"))
+
+    def test_the_account_has_just_gone(self) -> None:
+        """The session is there, too: the client is not to think that it is over."""
+        here = self.lab
+        self.goes_on()
+        self.lab = here
+        client = self.lab.client()
+        client.log_in()
+        client.wire.take()
+        self.lab.accounts.elsewhere.add("a@example.org")
+        self.assertIn(b"<reset ", self.say(resume(self.previd), client))
+        self.assertTrue(client.wire.closing)
 
 
 class NotHandedTest(HandedCase):
