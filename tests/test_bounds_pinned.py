@@ -21,7 +21,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.server.login_queue": {"MAX_WAITING": 10, "LONGEST": 180},
     "c2s.server.counted_connection": {"MAX_UNKNOWN": 1000, "MAX_REASON": 100, "READ": 8192},
     "c2s.server.negotiation": {"MAX_REFUSALS": 10},
-    "c2s.server.holder_search": {"TRIES": 2},
+    "c2s.server.holder_search": {"TRIES": 3, "LAST_PAUSE": 1},
     "c2s.server.client_login": {"MAX_FAILURES": 3},
     "c2s.server.client_registration": {"REQUEST_TIME": 600, "LONGEST": 1800},
     "c2s.upstream.sasl_channel": {"LARGEST": 8192},

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
+
 
 class DelayedCall(Protocol):
     """A call that is still to come."""
@@ -31,6 +33,13 @@ def wall_time(clock: Clock) -> float:
     """Return what time it is, in seconds since the epoch."""
     now: Callable[[], float] = getattr(clock, "wall_time", clock.seconds)
     return now()
+
+
+async def pause(clock: Clock, seconds: float) -> None:
+    """Return after so many seconds."""
+    waiting: Deferred[None] = Deferred(lambda _waiting: call.cancel())
+    call = clock.callLater(seconds, waiting.callback, None)
+    await waiting
 
 
 class Timer:

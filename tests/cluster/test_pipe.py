@@ -16,6 +16,7 @@ from twisted.trial import unittest
 
 from minimixproxy.c2s.errors import UpstreamRefused
 from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere
+from minimixproxy.c2s.server.holder_search import LAST_PAUSE
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.cluster.edge_pipe import HolderPipe
 from minimixproxy.cluster.pipes import EdgePipes
@@ -202,12 +203,15 @@ class LoginTest(PipeCase):
 
 class RefusedTest(PipeCase):
     def refused(self, why: str) -> None:
-        """By its header; then the client is looked for once more, and told."""
+        """By its header; then it is looked for at once and a second later, and the client is told."""
         answer = self.send(NAMED)
+        answer += self.flushed()
+        self.assertEqual((answer, len(self.pair.asked)), (b"", 2))
+        self.pair.edge.clock.advance(LAST_PAUSE)
         answer += self.flushed()
         self.assertEqual(errors(answer), [b"remote-connection-failed"])
         self.assertTrue(self.told(why), [formatEvent(event) for event in self.events])
-        self.assertEqual(len(self.pair.asked), 2)
+        self.assertEqual(len(self.pair.asked), 3)
         self.assertEqual(self.pair.holder.logins, [])
         self.assertEqual((len(self.pair.holder.clients), len(self.pair.port.new)), (0, 0))
 
@@ -226,8 +230,7 @@ class RefusedTest(PipeCase):
     def test_out_of_reach(self) -> None:
         self.pair.unreachable = True
         self.client.send(NAMED)
-        for _number in range(2):
-            self.pair.edge.clock.advance(10)
+        self.pair.edge.clock.pump([10, 10, LAST_PAUSE, 10])
         self.assertEqual(errors(self.client.wire.take()), [b"remote-connection-failed"])
         self.assertTrue(self.told("/there: it is not reached in time"))
 
@@ -255,7 +258,9 @@ class RefusedTest(PipeCase):
     def test_refused_by_login(self) -> None:
         self.pair.held.clear()
         self.send(HEADER)
-        self.assertIn(b"<temporary-auth-failure/>", self.send(plain()) + self.flushed())
+        self.assertEqual(self.send(plain()) + self.flushed(), b"")
+        self.pair.edge.clock.advance(LAST_PAUSE)
+        self.assertIn(b"<temporary-auth-failure/>", self.flushed())
         self.pair.held.add("a@example.org")
         self.assertEqual(self.send(plain()), b"")
         self.assertEqual(len(self.pair.holder.logins), 1)
@@ -267,10 +272,24 @@ class RefusedTest(PipeCase):
         self.pair.there.clear()
         self.assertIn(b"<mechanism>PLAIN", self.flushed())
 
+    def test_it_stops(self) -> None:
+        """A client that it has sent away is back before its accounts are another process's."""
+        self.pair.down = True
+        self.assertEqual(self.send(NAMED), b"")
+        self.pair.there.clear()
+        self.pair.edge.clock.advance(LAST_PAUSE)
+        self.assertIn(b"<mechanism>PLAIN", self.flushed())
+
+    def test_client_gone_in_the_pause(self) -> None:
+        self.pair.down = True
+        self.send(NAMED)
+        self.client.vanish()
+        self.pair.edge.clock.advance(LAST_PAUSE)
+        self.assertEqual(len(self.pair.asked), 2)
+
     def test_silent_holder(self) -> None:
         self.client.send(NAMED)
-        self.pair.edge.clock.advance(10)
-        self.pair.edge.clock.advance(10)
+        self.pair.edge.clock.pump([10, 10, LAST_PAUSE, 10])
         self.assertEqual(errors(self.client.wire.take()), [b"remote-connection-failed"])
         self.assertTrue(self.told("it does not answer in time"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from minimixproxy.c2s.server.holder_search import LAST_PAUSE
 from minimixproxy.c2s.transport import client_stream
 from minimixproxy.sasl.channel_binding import UNBOUND, Binding
 from minimixproxy.sasl.downgrade import Offered
@@ -178,7 +179,9 @@ class WebSocketTest(PipeCase):
 
     def test_refused(self) -> None:
         self.pair.held.clear()
-        self.assertIn(b"<remote-connection-failed", self.send(NAMED) + self.flushed())
+        self.assertEqual(self.send(NAMED) + self.flushed(), b"")
+        self.pair.edge.clock.advance(LAST_PAUSE)
+        self.assertIn(b"<remote-connection-failed", self.flushed())
 
     def test_login_refused_here(self) -> None:
         self.pair.there.clear()

@@ -37,6 +37,7 @@ from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.tokens import Device
 from minimixproxy.stream_management.unacknowledged import NotSent
+from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
@@ -423,6 +424,11 @@ class Negotiation:
         )
 
     # In a cluster (`holder_search.SearchHost`)
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+        return self._context.clock
 
     def enter(self, state: State) -> State:
         """Be in another state from now on; return which it was."""

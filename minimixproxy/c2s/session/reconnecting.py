@@ -17,7 +17,7 @@ from minimixproxy.c2s.upstream.managing import NotResumed, resume
 from minimixproxy.counting.resumptions import RESUMPTIONS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.stream_management.handled import Handled
-from minimixproxy.timing.clock import Clock
+from minimixproxy.timing.clock import pause
 from minimixproxy.timing.lines import Place
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
@@ -132,7 +132,7 @@ class Reconnecting:
             finally:
                 self._end_turn()
             if refusals < REFUSALS:
-                await _wait(clock, pace.waits.next())
+                await pause(clock, pace.waits.next())
         self._work = None
         RESUMPTIONS.count("session", "failure")
         self._session.server_gone(handled)
@@ -194,9 +194,3 @@ def _timed_out(_result: Any, timeout: float) -> Any:
 
 def _never_in_turn(_result: Any, timeout: float) -> Any:
     raise UpstreamUnreachable(f"too many sessions log in again: no turn within {timeout:.0f} seconds")
-
-
-async def _wait(clock: Clock, seconds: float) -> None:
-    waiting: Deferred[None] = Deferred(lambda _waiting: call.cancel())
-    call = clock.callLater(seconds, waiting.callback, None)
-    await waiting

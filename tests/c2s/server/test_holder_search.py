@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial import unittest
 
 from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere, HolderUnknown, Introduction, NotHandedOver
+from minimixproxy.c2s.server.holder_search import LAST_PAUSE, TRIES
 from minimixproxy.c2s.server.named_account import named_account
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.wire.events import Event
@@ -123,10 +124,13 @@ class ByHeaderTest(HolderSearchCase):
         self.cluster.found[1][1].callback(None)
         self.assertIn(b"<mechanism>PLAIN", client.wire.take())
 
-    def test_refused_twice(self) -> None:
+    def test_refused_each_time(self) -> None:
         client = self.lab.client()
         client.send(NAMED)
-        for number in range(2):
+        for number in range(TRIES):
+            if number == TRIES - 1:
+                self.assertEqual(len(self.cluster.found), number)
+                self.lab.clock.advance(LAST_PAUSE)
             self.cluster.found[number][1].callback(THERE)
             self.cluster.piped[number][2].errback(NotHandedOver("nobody is there"))
         self.assertEqual(errors(client.wire.take()), [b"remote-connection-failed"])
