@@ -5,8 +5,9 @@ it follows which of them have arrived. Linux only. With each write goes how far 
 out by then: that, and no clock, says what the client has seen, however slow the machine is.
 
 Behind a relay (`haproxy:`), on a UNIX socket, or on another system nobody says how far a client has come: a relay
-acknowledges for it. There only what was written before the client last said something has arrived. It is the safe side:
-what came since is given once more to a client that comes back, and nothing is lost.
+acknowledges for it. There only what was written before the client last said something has arrived, and of that only
+what the relay has got. It is the safe side: what came since is given once more to a client that comes back, and nothing
+is lost.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.transport.connection import is_tcp
@@ -68,8 +70,10 @@ class Acknowledgements:
         `relayed`: a relay acknowledges for the client. So it is taken to be for anything but TCP.
         `overhead`: bytes that TLS adds to each of its records.
         """
-        known = sys.platform == "linux" and isinstance(transport, tcp.Connection) and is_tcp(transport) and not relayed
-        self.relayed = not known
+        if wrapped := isinstance(transport, ProtocolWrapper):  # of `haproxy:`
+            transport = transport.transport
+        known = sys.platform == "linux" and isinstance(transport, tcp.Connection) and is_tcp(transport)
+        self.relayed = relayed or wrapped or not known
         self._clock = clock
         self._position = position
         self._overhead = overhead
@@ -81,8 +85,8 @@ class Acknowledgements:
         self._sure = 0  # what had been given out with the last write that is not remembered any more
         self._lost: int | None = None  # unacknowledged bytes when the connection ended
         self._transport = transport if known else None
-        if self._transport is not None:
-            self._look_at_the_end(self._transport)
+        if not self.relayed:
+            self._look_at_the_end(transport)
 
     def in_frames(self, last: Callable[[], int]) -> None:
         """What is written is put into frames before TLS; `last` returns how many bytes the last write became."""
@@ -127,11 +131,30 @@ class Acknowledgements:
         return b""
 
     def heard(self) -> None:
-        """The client said something. Needs to be called only if `relayed`."""
+        """The client said something. Needs to be called only if `relayed`.
+
+        What the relay has not got itself has not arrived: if nothing came through for a while, the words were late.
+        """
         arrived = self._clock.seconds() - CROSSING
+        first = self._older or self._recent
+        if not first or first[0][0] > arrived:
+            return
+        left = len(self._older) + len(self._recent) - self._under_way()
         for writes in (self._older, self._recent):
-            while writes and writes[0][0] <= arrived:
+            while writes and writes[0][0] <= arrived and left > 0:
                 self._sure = writes.pop(0)[2]
+                left -= 1
+
+    def _under_way(self) -> int:
+        """Return how many of the last writes the relay's machine has not acknowledged."""
+        unacknowledged, behind, count = self._unacknowledged(), 0, 0
+        for writes in (self._recent, self._older):
+            for _time, size, _position in reversed(writes):
+                if behind >= unacknowledged:
+                    return count
+                behind += size
+                count += 1
+        return count
 
     def until(self) -> float:
         """Return what had been given out by the last write that has arrived, `EVERYTHING` if nothing is on its way."""

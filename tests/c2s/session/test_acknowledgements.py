@@ -5,9 +5,10 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionLost
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -210,6 +211,23 @@ class ReachTests(SynchronousTestCase):
             self.clock.advance(1000)
             reach.heard()
             self.assertEqual(self.state(), (EVERYTHING, EVERYTHING))
+
+    def test_what_a_relay_has_not_got_has_not_arrived(self) -> None:
+        """The client's words may have been on their way for long: nothing came through either way for a while."""
+        wrapper: Any = ProtocolWrapper(WrappingFactory(Factory()), Protocol())  # as of `haproxy:`
+        wrapper.transport = self.transport
+        for transport in (self.transport, wrapper):
+            self.given = 0
+            start = self.clock.seconds()
+            self.reach = Acknowledgements(transport, self.clock, lambda: self.given, relayed=True)
+            for time in range(3, 300, 3):
+                self.write(start + time, 1000)
+            self.clock.advance(CROSSING)
+            self.reach.heard()
+            self.assertTrue(0 <= self.reach.until() < 10, self.reach.until())
+            while self.reach.until() != EVERYTHING:
+                self.client.recv(1000)
+                self.reach.heard()
 
     def test_a_relay_that_acknowledged_everything(self) -> None:
         self.reach = Acknowledgements(self.transport, self.clock, lambda: self.given, relayed=True)
