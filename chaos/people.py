@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from random import Random
 
@@ -118,7 +118,8 @@ class Returning(Listener):
     async def go(self) -> None:
         """Close the stream: what was sent before comes before the end."""
         await self.client.close()
-        self._settled = self.connections
+        if self.client.stream_closed:
+            self._settled = self.connections
 
     async def quit(self) -> None:
         """For good."""
@@ -185,6 +186,7 @@ class Since(KnowsIds):
     def __init__(self, name: str, dial: Dial, nick: str) -> None:
         super().__init__(name, dial, nick)
         self._last: dict[str, float] = {}
+        self.times: Mapping[str, float] = {}  # when things were said: after a silence they may come late
 
     def wish(self, room: str) -> str:
         last = self._last.get(room)
@@ -200,7 +202,7 @@ class Since(KnowsIds):
         count = len(place.heard)
         wanted = super()._message(place, nick, stanza)
         if len(place.heard) > count and not place.heard[-1].delayed:
-            self._last[(stanza.get("from") or "").partition("/")[0]] = reactor.seconds()
+            self._last[(stanza.get("from") or "").partition("/")[0]] = self.times.get(stanza.text, reactor.seconds())
         return wanted
 
 

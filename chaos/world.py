@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from random import Random
 from typing import NamedTuple
@@ -59,6 +60,7 @@ class World(ABC):
         self.observers: list[Observer] = []
         self.friends: list[Writer] = []  # directly at the server; each phone has one
         self.said: dict[str, set[str]] = {}  # all that was sent to a room, whether it got there or not
+        self.times: dict[str, float] = {}  # when it was
         self.talking = True  # until the end of the faults
         self.hushed = False  # for a moment
 
@@ -142,6 +144,8 @@ class World(ABC):
             device = kind(name, self._entering(somebody.account, f"device{index}"), somebody.nick)
             device.wanted = somebody.rooms
             device.dice = Random(f"{self.dice.random()}")
+            if isinstance(device, Since):
+                device.times = self.times
             somebody.devices.append(device)
         somebody.devices.append(await self._phone(somebody))
         return somebody
@@ -198,6 +202,7 @@ class World(ABC):
         room = rooms[number % len(rooms)]
         body = f"{number} {speaker.nick}"
         self.said[room].add(body)
+        self.times[body] = time.time()
         speaker.talk_in(room, body, f"n{number}")
 
     def taken(self, room: str) -> list[str]:
