@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from minimixproxy import unix_sockets
@@ -36,7 +37,7 @@ def dialler(reactor: Any, tls: InternalTLS | None, user_of: Callable[[Any], int 
 
     def connect(address: str, bottom: SecurableConnection) -> Deferred[Any]:
         if address.startswith("/"):
-            connecting: Deferred[Any] = connectProtocol(UNIXClientEndpoint(reactor, address), bottom)
+            connecting: Deferred[Any] = UNIXClientEndpoint(reactor, address).connect(_factory(bottom))
             return connecting.addCallback(of_this_user)
         host, colon, port = address.rpartition(":")
         if tls is None:
@@ -50,10 +51,17 @@ def dialler(reactor: Any, tls: InternalTLS | None, user_of: Callable[[Any], int 
             bottom.start_tls(factory)
             return bottom
 
-        connecting = connectProtocol(endpoint, bottom)
+        connecting = endpoint.connect(_factory(bottom))
         return connecting.addCallback(secured)
 
     return dial
+
+
+def _factory(bottom: SecurableConnection) -> Any:
+    """Return what makes this one connection, without a word in the log of its beginning and its end."""
+    factory: Any = Factory.forProtocol(lambda: bottom)
+    factory.noisy = False
+    return factory
 
 
 def _cancelled(failure: Failure) -> NoReturn:

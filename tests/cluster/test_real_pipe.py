@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -10,7 +11,8 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXServerEndpoint, connectProtocol
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
@@ -94,20 +96,24 @@ class RealPipeTest(unittest.TestCase):
         tls.load()
         return tls
 
-    async def connected(self, tls: InternalTLS | None) -> tuple[Listener, Upstream]:
-        """Return a client in session, by an edge, and its server."""
-        port = InternalPort(self.holder.clients, ThisProcess(lambda: 7, lambda _bare: True), tls)
-        self.holder.context.cluster = Cluster(_Finder(None), EdgePipes(dialler(reactor, tls), self.holder.clock))
+    async def listened(self, factory: Factory, tls: InternalTLS | None) -> str:
+        """Have a factory listen; return the address."""
         if tls is None:
             directory = mkdtemp()
             self.addCleanup(rmtree, directory)
             address = f"{directory}/socket"
-            listener = await UNIXServerEndpoint(reactor, address).listen(port)
+            listener = await UNIXServerEndpoint(reactor, address).listen(factory)
         else:
-            listener, number = listening(port)
+            listener, number = listening(factory)
             address = f"127.0.0.1:{number}"
         self.addCleanup(listener.stopListening)
-        finder = _Finder(Elsewhere(7, 1, address, "node-b"))
+        return address
+
+    async def connected(self, tls: InternalTLS | None) -> tuple[Listener, Upstream]:
+        """Return a client in session, by an edge, and its server."""
+        port = InternalPort(self.holder.clients, ThisProcess(lambda: 7, lambda _bare: True), tls)
+        self.holder.context.cluster = Cluster(_Finder(None), EdgePipes(dialler(reactor, tls), self.holder.clock))
+        finder = _Finder(Elsewhere(7, 1, await self.listened(port, tls), "node-b"))
         self.edge.context.cluster = Cluster(finder, EdgePipes(dialler(reactor, tls), self.edge.clock))
         door, number = listening(ClientFactory(self.edge.clients, Listen(endpoint="tcp:0")))
         self.addCleanup(door.stopListening)
@@ -149,6 +155,19 @@ class RealPipeTest(unittest.TestCase):
         await passed
         self.holder.clock.advance(0)
         self.edge.clock.advance(0)
+
+    async def test_nothing_is_logged_of_how_it_connects(self) -> None:
+        """An operator has no use for two lines about factories with each client that is handed over."""
+        for tls in (None, self.tls()):
+            there, here = Listener(), Listener()
+            address = await self.listened(Factory.forProtocol(partial(SecurableConnection, there)), tls)
+            with capturedLogs() as events:
+                bottom = await dialler(reactor, tls)(address, SecurableConnection(here))
+                bottom.transport.abortConnection()
+                await here.over
+                await there.over
+            said = [formatEvent(event) for event in events if event["log_level"] is not LogLevel.debug]
+            self.assertEqual(said, [])
 
     async def both_ways(self, tls: InternalTLS | None) -> None:
         client, there = await self.connected(tls)
