@@ -40,6 +40,8 @@ OPENINGS_PER_SECOND = 100
 OPENINGS_BURST = 10
 
 
+MOST_BATCHES = 20  # of what is journalled that sessions wait for before they go on with another process
+
 #: Makes a session of what another process had, and of its login.
 Revive = Callable[[HandedSession, "Login"], object]
 
@@ -231,11 +233,26 @@ class Accounts(MultiService):
         settled = [Deferred[None]() for _ in sessions]
         for session, done in zip(sessions, settled, strict=True):
             self._settle(session, partial(done.callback, None))
-        given_out = Deferred[None]()
-        behind = self._journal.gated(_call)  # whatever is on its way to a session
+        if not sessions:
+            return succeed(None)
         all_settled: Deferred[Any] = DeferredList(settled)
-        all_settled.addCallback(lambda _: behind(partial(given_out.callback, None)))
-        return given_out.addCallback(lambda _: self._part_with_sessions(bare)) if sessions else succeed(None)
+        all_settled.addCallback(lambda _: self._given_out(bare, MOST_BATCHES))
+        return all_settled.addCallback(lambda _: self._part_with_sessions(bare))
+
+    def _given_out(self, bare: str, batches: int) -> Deferred[None]:
+        """Fires when all that rooms have said has come to sessions; or is on disk, if rooms always go on saying more.
+
+        `batches`: so many of what is journalled are waited for.
+        """
+        passed = Deferred[None]()
+        self._journal.gated(_call)(partial(passed.callback, None))
+
+        def again(_passed: None) -> Deferred[None] | None:
+            held = self._held.get(bare)
+            waits = held is not None and not held.account.is_given_out and batches > 1
+            return self._given_out(bare, batches - 1) if waits else None
+
+        return passed.addCallback(again)
 
     def _settle(self, session: SessionPort, done: Callable[[], None]) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from minimixproxy.cluster.departures import Departures, Draining
 from minimixproxy.cluster.interfaces import Accounts
@@ -125,7 +125,7 @@ class HandingOn:
             self._held.let_go(bare, to_others=False)
             return
         self._on_their_way.add(bare)
-        going = self._accounts.dismiss(bare).addCallback(lambda handed: self._went(bare, handed))
+        going = maybeDeferred(self._accounts.dismiss, bare).addCallback(lambda handed: self._went(bare, handed))
         going.addErrback(lambda failure: self.log.failure("while {account} was handed on", failure, account=bare))
         going.addBoth(lambda _: self._on_their_way.discard(bare))
         going.addCallback(lambda _: self._see_whether_all_are_gone())

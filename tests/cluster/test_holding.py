@@ -748,6 +748,31 @@ class DrainedTests(HandingOnCase):
         self.assertIsNone(self.successResultOf(gone))
         self.assertEqual((len(self.holding), self.in_memory), (0, set()))
 
+    def test_one_with_which_something_is_wrong(self) -> None:
+        """It does not keep the others here, is tried again, and is not waited for in vain."""
+        wrong, dismiss = self.names[50], self.dismiss
+
+        def fails(bare: str) -> Deferred[HandedAccount | None]:
+            if bare == wrong:
+                raise ZeroDivisionError
+            return dismiss(bare)
+
+        broken = self.patch(self, "dismiss", fails)
+        self.assertNotIn(wrong, self.handed_on())
+        gone = self.drain(dismiss=True)
+        self.later(10)
+        for bare in list(self.leaving):
+            self.leaving.pop(bare).callback(None)
+        self.written()
+        self.assertEqual(list(self.holding.held), [wrong])
+        self.assertNotEqual(self.flushLoggedErrors(ZeroDivisionError), [])
+        broken.restore()
+        self.later(3)
+        for bare in list(self.leaving):
+            self.leaving.pop(bare).callback(None)
+        self.written()
+        self.assertIsNone(self.successResultOf(gone))
+
     def test_one_whose_client_is_about_to_come(self) -> None:
         """Nothing is kept of it, so nobody need take it."""
         self.ask(BARE, claim=True)
