@@ -153,6 +153,16 @@ class ClusterTests(ClusterCase):
         finally:
             one.process.process.send_signal(signal.SIGCONT)
 
+    async def test_a_client_comes_back_at_once_when_a_node_ends(self) -> None:
+        """Its account is the other node's a moment later: it is not told to try again."""
+        one, other = await self.nodes()
+        alice, phone, place = await self.in_a_room(one)
+        stopped = deferToThread(one.stop)
+        await phone.until_lost()
+        again = await self.client(alice, "phone", proxy=other)
+        await self.join(again, place)
+        await stopped
+
     async def test_a_node_ends_in_order(self) -> None:
         """Its accounts go on elsewhere at once."""
         one, other = await self.nodes()
