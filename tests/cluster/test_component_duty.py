@@ -269,6 +269,13 @@ class OutOfReachTests(DutyCase):
         self.one.clock.advance(0.1)
         self.assertIsNotNone(self.one.component.ending)
 
+    def test_the_database_says_that_the_process_is_over(self) -> None:
+        """Though the row should be good: the database's clock was set, or somebody has written there."""
+        self.begin()
+        self.one.among.fault = HeldByAnother("over")
+        self.one.look()
+        self.assertIsNotNone(self.one.component.ending)
+
     def test_the_row_is_renewed(self) -> None:
         self.begin()
         for _ in range(100):
