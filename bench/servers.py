@@ -17,6 +17,7 @@ from tests.integration.servers import authority, fill, in_path
 
 HERE = Path(__file__).parent
 PASSWORD = "bench"
+LOOPBACK = "127.0.0.1"
 # One address makes all connections here.
 LIMITS = {"connections_per_address": 5000}
 
@@ -49,6 +50,7 @@ def _program(name: str) -> str:
 class BenchProsody:
     """A fresh Prosody; for `domain` it runs `modules` of its own, and with `prosody_modules` mod_minimix."""
 
+    address = LOOPBACK
     domain = "bench.test"
     sender_domain = "sender.test"
     muc = "conference.bench.test"
@@ -105,6 +107,7 @@ def _mod_minimix(prosody_modules: Path) -> Path:
 class EchoServer:
     """bench/echo.py."""
 
+    address = LOOPBACK
     domain = ECHO_DOMAIN
 
     def __init__(self, *, tls: bool) -> None:
@@ -132,6 +135,7 @@ class RoomService:
 class CheapServer:
     """bench/cheapserver.py."""
 
+    address = LOOPBACK
     domain = CHEAP_DOMAIN
     room = CHEAP_ROOM
 
