@@ -127,12 +127,13 @@ def uses() -> dict[str, list[tuple[str, int, int, frozenset[str]]]]:
     """Name -> where the package uses it: path, lines, and the names that are made of it while importing."""
     found: dict[str, list[tuple[str, int, int, frozenset[str]]]] = defaultdict(list)
     for path in sorted((ROOT / "minimixproxy").rglob("*.py")):
+        where = str(path.relative_to(ROOT))
         for statement, names in _statements(ast.parse(path.read_bytes()), frozenset(), importing=True):
             first, last = statement.lineno, statement.end_lineno or statement.lineno
             for node in ast.walk(statement):
                 name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
                 if name and not isinstance(getattr(node, "ctx", None), ast.Store):
-                    found[name].append((str(path.relative_to(ROOT)), first, last, names))
+                    found[name].append((where, first, last, names))
     return found
 
 

@@ -14,14 +14,16 @@ from minimixproxy.jids import Address, InvalidJID, parse_jid
 
 DOMAIN = "proxy.example.org"
 PARTS = st.text(max_size=40) | st.text("ab@/\\ 40\u05d0\u0644\u0301\u3000\u212a", max_size=20)
+ATS = st.sampled_from(["", "@"])
+HOSTS = st.sampled_from(["example.org", "b", "א.example"])
+RESOURCES = st.just("") | PARTS.map("/{}".format)
 
 
 @st.composite
 def addresses(draw: st.DrawFn) -> Address:
     """Prepared JIDs, odd ones too."""
     while True:
-        text = draw(PARTS) + draw(st.sampled_from(["", "@"])) + draw(st.sampled_from(["example.org", "b", "א.example"]))
-        text += draw(st.just("") | PARTS.map("/{}".format))
+        text = draw(PARTS) + draw(ATS) + draw(HOSTS) + draw(RESOURCES)
         try:
             return parse_jid(text)
         except InvalidJID:

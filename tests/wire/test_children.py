@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -21,15 +23,24 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("'", "&apos;")
 
 
+texts = st.sampled_from(["", "text", "<![CDATA[<body>]]>", "&#65;", "/>", "<![CDATA[]]>", "<![CDATA[/>]]>"])
+perhaps_space = st.sampled_from(["", " "])
+booleans = st.booleans()
+
+
 @st.composite
 def elements(draw: st.DrawFn, depth: int = 0) -> str:
     name, space, value = draw(names), draw(spaces), draw(values)
     tag = f"{name}{space} id='{escaped(value)}'"
-    if draw(st.booleans()) and depth:
+    if draw(booleans) and depth:
         return f"<{tag}/>"
-    children = "".join(draw(st.lists(elements(depth=depth + 1), max_size=3))) if depth < 3 else ""
-    text = draw(st.sampled_from(["", "text", "<![CDATA[<body>]]>", "&#65;", "/>", "<![CDATA[]]>", "<![CDATA[/>]]>"]))
-    return f"<{tag}>{text}{children}{draw(st.sampled_from(['', ' ']))}</{name}>"
+    children = "".join(draw(elements_at(depth + 1))) if depth < 3 else ""
+    return f"<{tag}>{draw(texts)}{children}{draw(perhaps_space)}</{name}>"
+
+
+@cache
+def elements_at(depth: int) -> st.SearchStrategy[list[str]]:
+    return st.lists(elements(depth=depth), max_size=3)
 
 
 def framed(raw: bytes) -> Stanza:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -85,22 +86,36 @@ def quoted(value: str) -> str:
     return '"' + escaped.replace('"', "&quot;") + '"'
 
 
+# Made here, and not at each draw: to make and check one takes longer than to draw from it.
+KEYS = st.lists(st.sampled_from(["to", "from", "id", "xml:lang", "p:a"]), unique=True, max_size=3)
+SPACES = st.sampled_from([" ", "  ", "\n"])
+PERHAPS_SPACE = st.sampled_from(["", " "])
+EQUALS = st.sampled_from(["=", " = "])
+DECLARATIONS = st.sampled_from([" xmlns='jabber:client'", " xmlns='urn:y'", " xmlns:p='urn:other'"])
+KINDS, DEEPEST_KINDS = st.sampled_from(["empty", "pair", "children"]), st.sampled_from(["empty", "pair"])
+CONTENTS = st.sampled_from(["", "a/>", "&amp;&#x41;", "<![CDATA[</message>]]>", "]]&gt;", "x > y", "漢🎉"])
+BOOLEANS = st.booleans()
+
+
 @st.composite
 def elements(draw: st.DrawFn, depth: int = 0) -> str:
     name = draw(NAMES)
-    keys = draw(st.lists(st.sampled_from(["to", "from", "id", "xml:lang", "p:a"]), unique=True, max_size=3))
-    space = draw(st.sampled_from([" ", "  ", "\n"]))
-    attributes = "".join(f"{space}{key}{draw(st.sampled_from(['=', ' = ']))}{quoted(draw(TEXTS))}" for key in keys)
-    if draw(st.booleans()):
-        attributes += draw(st.sampled_from([" xmlns='jabber:client'", " xmlns='urn:y'", " xmlns:p='urn:other'"]))
-    kind = draw(st.sampled_from(["empty", "pair", "children"] if depth < 3 else ["empty", "pair"]))
+    keys = draw(KEYS)
+    space = draw(SPACES)
+    attributes = "".join(f"{space}{key}{draw(EQUALS)}{quoted(draw(TEXTS))}" for key in keys)
+    if draw(BOOLEANS):
+        attributes += draw(DECLARATIONS)
+    kind = draw(KINDS if depth < 3 else DEEPEST_KINDS)
     if kind == "empty":
-        return f"<{name}{attributes}{draw(st.sampled_from(['', ' ']))}/>"
+        return f"<{name}{attributes}{draw(PERHAPS_SPACE)}/>"
     if kind == "pair":
-        text = draw(st.sampled_from(["", "a/>", "&amp;&#x41;", "<![CDATA[</message>]]>", "]]&gt;", "x > y", "漢🎉"]))
-        return f"<{name}{attributes}>{text}</{name}{draw(st.sampled_from(['', ' ']))}>"
-    inner = draw(st.lists(st.one_of(elements(depth + 1), st.just("t/>"), st.just(" ")), max_size=3))
-    return f"<{name}{attributes}>{''.join(inner)}</{name}>"
+        return f"<{name}{attributes}>{draw(CONTENTS)}</{name}{draw(PERHAPS_SPACE)}>"
+    return f"<{name}{attributes}>{''.join(draw(children_at(depth + 1)))}</{name}>"
+
+
+@cache
+def children_at(depth: int) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.one_of(elements(depth), st.just("t/>"), st.just(" ")), max_size=3)
 
 
 class AgainstDomish(TestCase):

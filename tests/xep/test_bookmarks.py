@@ -194,12 +194,14 @@ _text = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_ch
 _uris = st.sampled_from(["urn:x:1", "urn:x:2", BOOKMARKS, "storage:bookmarks", "jabber:client", "http://e.test/?a&b"])
 
 
+_plain = st.dictionaries(_names.filter(lambda n: n not in ("autojoin", "jid", "xmlns", "id")), _text, max_size=3)
+_booleans = st.booleans()
+
+
 @st.composite
 def attributes(draw: st.DrawFn) -> str:
-    plain = draw(
-        st.dictionaries(_names.filter(lambda n: n not in ("autojoin", "jid", "xmlns", "id")), _text, max_size=3)
-    )
-    prefixed = draw(st.booleans())
+    plain = draw(_plain)
+    prefixed = draw(_booleans)
     text = "".join(f" {name}={quoteattr(value)}" for name, value in plain.items())
     return text + (f" xmlns:p={quoteattr(draw(_uris))} p:a={quoteattr(draw(_text))} xml:lang='de'" if prefixed else "")
 

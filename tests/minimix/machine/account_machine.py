@@ -171,7 +171,8 @@ class OtherHappenings(ClientHappenings, RoomHappenings):
 
 def _happenings() -> st.SearchStrategy[list[tuple[str, dict[str, Any]]]]:
     names = [name for name, (weight, _given) in ACTIONS.items() for _ in range(weight)]
-    one = st.sampled_from(names).flatmap(lambda name: st.tuples(st.just(name), ACTIONS[name][1]))
+    each = {name: st.tuples(st.just(name), given) for name, (_weight, given) in ACTIONS.items()}
+    one = st.sampled_from(names).flatmap(each.__getitem__)
     return st.lists(one, min_size=1, max_size=4)
 
 
