@@ -19,7 +19,8 @@ CREATE TABLE audit.processes (number bigint, program text);
 CREATE TABLE audit.ends (number bigint, program text, expired boolean);
 CREATE TABLE audit.changes (id bigserial, at float DEFAULT extract(epoch FROM clock_timestamp()), bare text,
     former bigint, holder bigint, epoch bigint, over boolean, program text, xid text, snapshot text);
-CREATE TABLE audit.writes (program text, bare text, name text, xid text, snapshot text);
+CREATE TABLE audit.writes (at float DEFAULT extract(epoch FROM clock_timestamp()),
+    program text, bare text, name text, xid text, snapshot text);
 CREATE TABLE audit.said (at float DEFAULT extract(epoch FROM clock_timestamp()), bare text, body text);
 CREATE TABLE audit.unmarked (change bigint, bare text, body text);
 CREATE TABLE audit.revived (number bigint);
@@ -69,7 +70,8 @@ CREATE TRIGGER said AFTER INSERT ON messages REFERENCING NEW TABLE AS changed FO
 """
 WRITTEN = """
 CREATE FUNCTION audit.written_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO audit.writes SELECT DISTINCT audit.program(), {bare}, TG_TABLE_NAME, pg_current_xact_id()::text,
+    INSERT INTO audit.writes (program, bare, name, xid, snapshot)
+    SELECT DISTINCT audit.program(), {bare}, TG_TABLE_NAME, pg_current_xact_id()::text,
         pg_current_snapshot()::text FROM changed c {join};
     RETURN NULL;
 END $$;
@@ -99,10 +101,12 @@ JOINS = {
 class Twice(NamedTuple):
     """What may come twice as one process has taken over from another, that has ended: at that time of an account,
 
-    what was on disk and not `unmarked` as given out; and what was not `on_disk`.
+    what was on disk and not `unmarked` as given out; what was not `on_disk`; and what was heard behind the `last` time
+    that the former one wrote anything, for then it could not note that either.
     """
 
     time: float
+    last: float
     unmarked: frozenset[str]
     on_disk: frozenset[str]
 
@@ -151,10 +155,11 @@ class Audit:
             return [
                 Twice(
                     at,
+                    last,
                     frozenset(body for (body,) in _rows(connection, UNMARKED, number)),
                     frozenset(body for (body,) in _rows(connection, ON_DISK, bare, at)),
                 )
-                for number, at in took
+                for number, at, last in took
             ]
 
 
@@ -165,7 +170,11 @@ SELECT program FROM audit.processes JOIN holders ON holders.number = processes.n
 FIRST = "INSERT INTO audit.processes SELECT number, name || '.1' FROM holders"
 COUNTED = ("processes", "changes", "writes")
 REVIVED = "SELECT number FROM audit.revived"
-TAKEN_OVER = "SELECT id, at FROM audit.changes WHERE bare = %s AND former <> 0 AND over ORDER BY id"
+TAKEN_OVER = """
+SELECT id, at, coalesce((SELECT max(w.at) FROM audit.writes w JOIN audit.processes p ON p.program = w.program
+    WHERE p.number = former), 0)
+FROM audit.changes WHERE bare = %s AND former <> 0 AND over ORDER BY id
+"""
 UNMARKED = "SELECT body FROM audit.unmarked WHERE change = %s AND body IS NOT NULL"
 ON_DISK = "SELECT body FROM audit.said WHERE bare = %s AND at < %s AND body IS NOT NULL"
 

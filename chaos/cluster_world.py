@@ -122,5 +122,6 @@ def may_come_twice(device: Returning, taken_over: list[Twice]) -> Counter[str]:
         for place in device.places.values()
         for heard in place.heard
         for twice in taken_over
-        if heard.time < twice.time and (heard.body in twice.unmarked or heard.body not in twice.on_disk)
+        if heard.time < twice.time
+        and (heard.time > twice.last or heard.body in twice.unmarked or heard.body not in twice.on_disk)
     )

@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.error import ConnectError
 from twisted.words.protocols.jabber.error import StreamError
 
-from minimixproxy.c2s.session.acknowledgements import CROSSING
+from minimixproxy.c2s.session.acknowledgements import CROSSING, LATE
 from tests.integration.client import Client, connect
 from tests.integration.faults import Dial, Heard, Listener, Place, Talker, message, pause
 from tests.integration.network import LOCAL
@@ -57,7 +57,7 @@ class Returning(Listener):
     failures = 0
     known = 0  # messages that came again, as they may
     relayed = False  # by one that acknowledges for it: what it got since it was last answered it may get again
-    _proven = 0.0  # when it said what was answered last, on this connection
+    _proven = _earlier = 0.0  # when it said what was answered last, and before that, on this connection
     _settled = 0  # the last connection of which it is known what may come again
 
     def wish(self, room: str) -> str:
@@ -88,11 +88,12 @@ class Returning(Listener):
         if not self.relayed or self._settled == self.connections:
             return
         self._settled = self.connections
+        proven = self._proven if time.time() > self._proven + 2 * LATE else self._earlier
         self.in_between += Counter(
             heard.body
             for place in self.places.values()
             for heard in place.heard
-            if heard.connection == self.connections and heard.time >= self._proven - CROSSING
+            if heard.connection == self.connections and heard.time >= proven - CROSSING
         )
 
     async def connect(self) -> None:
@@ -100,7 +101,7 @@ class Returning(Listener):
         self.clients = (*self.clients, self.client)
 
     async def _stay(self) -> None:
-        pinged, self._proven = reactor.seconds(), 0.0
+        pinged, self._earlier, self._proven = reactor.seconds(), 0.0, 0.0
         while self.client.lost is None and not self.over:
             for room in sorted(self.wanted):
                 if not self[room].nick:
@@ -112,7 +113,7 @@ class Returning(Listener):
             elif reactor.seconds() > pinged + PING_AFTER:
                 asked = time.time()
                 await self.client.iq("get", self.client.domain, "<ping xmlns='urn:xmpp:ping'/>", PING_TIMEOUT)
-                pinged, self._proven = reactor.seconds(), asked
+                pinged, self._earlier, self._proven = reactor.seconds(), self._proven, asked
             await pause(LOOK)
 
     async def go(self) -> None:

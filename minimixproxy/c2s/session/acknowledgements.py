@@ -36,6 +36,9 @@ _TLS_RECORD = 16384
 EVERYTHING = float("inf")
 # What was written just before the client spoke may have crossed that on the way.
 CROSSING = 1.0  # seconds
+# So long a client that speaks has to be there still, or its words may have been late: it left while nothing came
+# through, and its words and its end came together.
+LATE = 5.0  # seconds
 
 
 # One write, or several taken together: when the last one was, how many bytes they are, encrypted, and what had been
@@ -47,9 +50,12 @@ class Acknowledgements:
     """The last writes to one client over `transport`, and what the client's end is known to have of them."""
 
     __slots__ = (
+        "_before",
         "_began",
+        "_burst",
         "_clock",
         "_framed",
+        "_heard",
         "_lost",
         "_older",
         "_overhead",
@@ -83,6 +89,8 @@ class Acknowledgements:
         self._older: list[_Write] = []
         self.written = 0  # what had been given out when everything was written last
         self._sure = 0  # what had been given out with the last write that is not remembered any more
+        self._heard = self._burst = -EVERYTHING  # when the client spoke last, and when it began to
+        self._before = EVERYTHING  # what had arrived by then
         self._lost: int | None = None  # unacknowledged bytes when the connection ended
         self._transport = transport if known else None
         if not self.relayed:
@@ -135,7 +143,11 @@ class Acknowledgements:
 
         What the relay has not got itself has not arrived: if nothing came through for a while, the words were late.
         """
-        arrived = self._clock.seconds() - CROSSING
+        now = self._clock.seconds()
+        if now > self._heard + LATE:
+            self._burst, self._before = now, self._look()[0]
+        self._heard = now
+        arrived = now - CROSSING
         first = self._older or self._recent
         if not first or first[0][0] > arrived:
             return
@@ -158,7 +170,8 @@ class Acknowledgements:
 
     def until(self) -> float:
         """Return what had been given out by the last write that has arrived, `EVERYTHING` if nothing is on its way."""
-        return self._look()[0]
+        until = self._look()[0]
+        return min(until, self._before) if self._clock.seconds() < self._burst + LATE else until
 
     def since(self) -> float:
         """Return when the first write was that has not arrived, as far as anybody knows; infinity if there is none."""

@@ -12,7 +12,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.c2s.session.acknowledgements import CROSSING, EACH, EVERYTHING, MAX_WRITES, Acknowledgements
+from minimixproxy.c2s.session.acknowledgements import CROSSING, EACH, EVERYTHING, LATE, MAX_WRITES, Acknowledgements
 
 
 class ReachTests(SynchronousTestCase):
@@ -201,16 +201,34 @@ class ReachTests(SynchronousTestCase):
             self.note(start + 20, 100)
             self.clock.advance(CROSSING / 2)
             reach.heard()
+            self.clock.advance(LATE)
             self.assertEqual(self.state(), (1, start + 20))
             self.clock.advance(CROSSING)
             reach.heard()
+            self.clock.advance(LATE)
             self.assertEqual(self.state(), (EVERYTHING, EVERYTHING))
             for number in range(EACH + 10):
-                self.note(start + 30 + number, 100)
-            self.assertEqual(self.state(), (2, start + 31))
+                self.note(start + 40 + number, 100)
+            self.assertEqual(self.state(), (2, start + 41))
             self.clock.advance(1000)
             reach.heard()
+            self.clock.advance(LATE)
             self.assertEqual(self.state(), (EVERYTHING, EVERYTHING))
+
+    def test_words_that_come_with_the_end(self) -> None:
+        """They may be late: nothing came through for a while, and the client has left meanwhile."""
+        self.reach = Acknowledgements(self.transport, self.clock, lambda: self.given, relayed=True)
+        self.note(10, 100)
+        self.clock.advance(2)
+        self.reach.heard()
+        for time in range(30, 60, 10):
+            self.note(time, 100)
+        self.reach.heard()
+        self.clock.advance(LATE / 2)
+        self.reach.heard()
+        self.assertEqual(self.reach.until(), 1)
+        self.clock.advance(LATE / 2)
+        self.assertEqual(self.reach.until(), EVERYTHING)
 
     def test_what_a_relay_has_not_got_has_not_arrived(self) -> None:
         """The client's words may have been on their way for long: nothing came through either way for a while."""
@@ -224,6 +242,7 @@ class ReachTests(SynchronousTestCase):
                 self.write(start + time, 1000)
             self.clock.advance(CROSSING)
             self.reach.heard()
+            self.clock.advance(LATE)
             self.assertTrue(0 <= self.reach.until() < 10, self.reach.until())
             while self.reach.until() != EVERYTHING:
                 self.client.recv(1000)

@@ -17,7 +17,7 @@ from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
-from minimixproxy.c2s.session.acknowledgements import EVERYTHING, Acknowledgements
+from minimixproxy.c2s.session.acknowledgements import EVERYTHING, LATE, Acknowledgements
 from minimixproxy.c2s.session.output import ClientOutput
 from minimixproxy.c2s.session.paced_reading import AT_ONCE, BYTES_AT_ONCE
 from minimixproxy.c2s.upstream.connecting import Login
@@ -592,6 +592,7 @@ class EndTest(SessionTest):
         self.assertEqual(self.session.reached, 0)
         self.client.send(b"<presence/>")
         self.assertEqual(self.session.reached, float("inf"))
+        self.lab.clock.advance(LATE)
         self.delivered(2)
         self.client.vanish()
         self.assertEqual(self.session.reached, 1)
