@@ -191,7 +191,6 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "accountstream.accounts": {
         "OPENINGS_PER_SECOND": 100,
         "OPENINGS_BURST": 10,
-        "MOST_BATCHES": 20,
     },
     "accountstream.reconfiguring": {"AT_ONCE": 2000, "AS_MANY_OTHERS": 20},
     "accountstream.returning": {"ROOMS_AT_ONCE": 20, "AS_MANY_ROOMS": 2},

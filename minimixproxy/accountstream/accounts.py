@@ -40,8 +40,6 @@ OPENINGS_PER_SECOND = 100
 OPENINGS_BURST = 10
 
 
-MOST_BATCHES = 20  # of what is journalled that sessions wait for before they go on with another process
-
 #: Makes a session of what another process had, and of its login.
 Revive = Callable[[HandedSession, "Login"], object]
 
@@ -236,23 +234,22 @@ class Accounts(MultiService):
         if not sessions:
             return succeed(None)
         all_settled: Deferred[Any] = DeferredList(settled)
-        all_settled.addCallback(lambda _: self._given_out(bare, MOST_BATCHES))
+        all_settled.addCallback(lambda _: self._given_out(bare))
         return all_settled.addCallback(lambda _: self._part_with_sessions(bare))
 
-    def _given_out(self, bare: str, batches: int) -> Deferred[None]:
-        """Fires when all that rooms have said has come to sessions; or is on disk, if rooms always go on saying more.
+    def _given_out(self, bare: str) -> Deferred[None]:
+        """Fires when all that was said to sessions, by rooms or by the account itself, has come to them.
 
-        `batches`: so many of what is journalled are waited for.
+        Nothing may stand behind that at the gate: a session that is gone gets no more of it. So from now on nothing
+        more is read; what was read together with what has led here is handled in this turn.
         """
+        held = self._held.get(bare)
+        if held is not None:
+            held.let_wait()
         passed = Deferred[None]()
-        self._journal.gated(_call)(partial(passed.callback, None))
-
-        def again(_passed: None) -> Deferred[None] | None:
-            held = self._held.get(bare)
-            waits = held is not None and not held.account.is_given_out and batches > 1
-            return self._given_out(bare, batches - 1) if waits else None
-
-        return passed.addCallback(again)
+        behind = self._journal.gated(_call)
+        self._clock.callLater(0, behind, partial(passed.callback, None))
+        return passed
 
     def _settle(self, session: SessionPort, done: Callable[[], None]) -> None:
         try:

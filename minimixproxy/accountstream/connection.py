@@ -82,6 +82,7 @@ class Connection:
         self._listener = listener
         self._happens = happens
         self._attached = False
+        self._waits = False  # nothing is read
         self._resumed = opened.resumed
         self._answers = 0  # of the server, to what it has handled
         self._patience = Timer(clock)  # with those
@@ -113,6 +114,8 @@ class Connection:
         disk, for a while.
         """
         self.log.info("account stream closed: {account}", account=self._listener.account)
+        if self._waits:
+            self.xmlstream.transport.resumeProducing()  # the server closes its stream, too
         if self._managed is None:
             return self._end_stream(b"")
         managed, late, gone = self._managed, Timer(self._clock), Deferred[None]()
@@ -133,6 +136,11 @@ class Connection:
     def _end_stream(self, last_word: bytes) -> Deferred[None]:
         self.xmlstream.send(last_word + STREAM_END)
         return disconnect(self.xmlstream, self._clock)
+
+    def let_wait(self) -> None:
+        """Hear nothing more of what the server says."""
+        self._waits = True
+        self.xmlstream.transport.pauseProducing()
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -90,6 +90,12 @@ class HeldAccount:
             self._login_mended()
         return self.account
 
+    def let_wait(self) -> None:
+        """The account is about to go to another process of the cluster: hear nothing more, of rooms and of clients."""
+        self.stream.let_wait()
+        for session in self.account.sessions:
+            session.let_wait()
+
     def hand_on(self) -> HandedAccount | None:
         """Hand on what another process of the cluster is to go on with (see `Account.hand_on`).
 

@@ -254,6 +254,11 @@ class AccountStream(XMPPHandlerCollection, Service):
         self.refuse(why)
         self._unreachable(refused=True)
 
+    def let_wait(self) -> None:
+        """The stream is about to be closed: read nothing more of what the server says."""
+        if self._life.connection is not None:
+            self._life.connection.let_wait()
+
     def close(self) -> None:
         """End the stream properly, or the attempts to open it: nobody needs it now."""
         self.shut_down()

@@ -108,11 +108,6 @@ class Account:
         return not self.sessions and all(room.state is State.JOINED for room in self.rooms.values())
 
     @property
-    def is_given_out(self) -> bool:
-        """Whether all that its rooms have said has come to sessions."""
-        return all(room.given_out for room in self.rooms.values() if room.attended)
-
-    @property
     def is_enrolled(self) -> bool:
         """Whether the account can be in rooms by itself."""
         return self._host.is_enrolled

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from minimixproxy.accountstream.accounts import MOST_BATCHES
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedClient, HandedServer, HandedSession
 from minimixproxy.minimix.interfaces.journal import KeptLogin
@@ -17,7 +16,7 @@ from tests.accountstream.test_accounts import (
     NOW,
     AccountsTest,
 )
-from tests.minimix.fakes import BARE, ROOM, FakeSession
+from tests.minimix.fakes import BARE, FakeSession
 from tests.minimix.upstreams import login
 
 OLD = KeptLogin("a.test", "alice", "sha256", b"salt", 4096, b"old client key", b"old server key")
@@ -115,7 +114,9 @@ class PartingTest(AccountsTest):
         session.hand_on = hand_on  # type: ignore[method-assign,assignment]
 
     def dismissed(self) -> HandedAccount | None:
-        return self.successResultOf(self.accounts.dismiss(BARE))
+        gone = self.accounts.dismiss(BARE)
+        self.clock.advance(0)
+        return self.successResultOf(gone)
 
     def test_it_stays_until_it_is_gone(self) -> None:
         """Whatever becomes of one that nobody uses: somebody uses it."""
@@ -138,29 +139,21 @@ class PartingTest(AccountsTest):
         self.assertEqual((list(self.account.sessions), len(self.account.rooms)), ([], 1))
         self.assertNotIn(b"unavailable", self.upstream.take())
 
-    def test_a_room_in_which_more_is_said_meanwhile(self) -> None:
-        """That is waited for, too, but not for ever."""
-        for batches, goes in ((3, True), (100, False)):
-            self.accounts = self.made(stay=30 * DAY, bookmarks="off")
-            self.hands_on(self.joined())
-            room = self.account.rooms[ROOM]
-            waiting: list[Callable[[], None]] = []
-            self.patch(
-                self.journal,
-                "gated",
-                lambda deliver, waiting=waiting: lambda call: waiting.append(partial(deliver, call)),
-            )
-            patched = self.patch(type(room), "given_out", False)
-            gone = self.accounts.dismiss(BARE)
-            for _ in range(MOST_BATCHES if not goes else batches):
-                self.assertNoResult(gone)
-                waiting.pop()()
-            if goes:
-                patched.restore()
-                self.assertNoResult(gone)
-                waiting.pop()()
-            patched.restore()
-            self.assertEqual((self.successResultOf(gone) is not None, waiting), (goes, []))
+    def test_nothing_more_is_heard_when_they_go(self) -> None:
+        """What a room said while the last of what it had said is on its way to sessions would come to nobody."""
+        phone = self.joined()
+        self.hands_on(phone)
+        waiting: list[Callable[[], None]] = []
+        self.patch(self.journal, "gated", lambda deliver: lambda call: waiting.append(partial(deliver, call)))
+        gone = self.accounts.dismiss(BARE)
+        self.assertEqual((self.upstream.transport.producerState, phone.waits), ("paused", 1))
+        self.assertEqual(waiting, [], "what was read with what has led here is on its way first")
+        self.clock.advance(0)
+        self.assertNoResult(gone)
+        waiting.pop()()
+        self.assertIsNotNone(self.successResultOf(gone))
+        self.accounts.drop(BARE)
+        self.assertEqual(self.upstream.transport.producerState, "producing", "the server closes its stream, too")
 
     def test_one_that_is_to_be_forgotten(self) -> None:
         """It was, but for its sessions: the next process would keep it again."""

@@ -54,6 +54,7 @@ class PartingTests(SynchronousTestCase):
         self.world.connects(ALICE, "laptop", carbons=True, language="")
         laptop = self.world.clients[f"{ALICE}/laptop"]
         settled[0]()
+        self.world.clock.advance(0)
         self.assertIsNone(self.successResultOf(gone))
         self.assertEqual((self.phone.closed, laptop.closed), (True, True))
         self.settle()

@@ -143,12 +143,8 @@ class Occupancy:
     def settled(self) -> bool:
         """Whether the account is in, nobody waits for that, and all that the room has said has come to sessions."""
         waits = bool(self._attendance.waiting) or bool(self._attendance.next) or self._grace.running
-        return self.state is State.JOINED and self.given_out and not waits
-
-    @property
-    def given_out(self) -> bool:
-        """Whether what the room has said is on disk, and has passed on to sessions."""
-        return self.history.last_sequence <= self._context.journal.given_out()
+        given_out = self.history.last_sequence <= self._context.journal.given_out()
+        return self.state is State.JOINED and given_out and not waits
 
     def handed(self) -> HandedRoom:
         """Return what another process is to go on with."""
