@@ -12,6 +12,9 @@ MOVED: Final = 2  # accounts that another process is given after each look, whil
 LOOKED_AT: Final = 200  # accounts that are looked at for that
 DRAINED: Final = 50  # accounts that others are given after each look, while this process is drained: they load them
 LOOKED_AT_DRAINED: Final = 2000
+#: Seconds from when a client has named an account until it has to have bound a resource, or the account may be let go.
+GRACE: Final = 120.0
+LOGIN_TIME: Final = 5.0  # so long it is let log in, while this process is drained
 
 
 class Draining(Enum):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from minimixproxy.cluster.departures import Departures, Draining
+from minimixproxy.cluster.departures import GRACE, LOGIN_TIME, Departures, Draining
 from minimixproxy.cluster.interfaces import Accounts
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.handed import HandedAccount
@@ -109,15 +109,17 @@ class HandingOn:
         self._see_whether_all_are_gone()
 
     def _may_go(self, bare: str) -> bool:
-        """Tell whether an account can go just now: nothing is under way, and no client has just logged in.
+        """Tell whether an account can go just now: nothing is under way, and no client has just named it.
 
-        A client that is about to use one of a process that is drained has to come again, to another process.
+        Who is in the middle of a login would be told that a token or a password is wrong. A process that is drained
+        does not wait for longer than a login takes: then a client that is about to use the account has to come again.
         """
         if self._held.is_busy(bare) or bare in self._on_their_way:
             return False
         if self._departures.draining is Draining.ALL:
             return True
-        settled = self.draining or self._held.held[bare] <= self._clock.seconds()
+        patience = GRACE - LOGIN_TIME if self.draining else 0.0
+        settled = self._held.held[bare] - patience <= self._clock.seconds()
         return settled and self._accounts.is_idle(bare)
 
     def _go(self, bare: str) -> None:

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster import tallies
+from minimixproxy.cluster.departures import GRACE
 from minimixproxy.cluster.handing_on import HandingOn
 from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Revive, Run
 from minimixproxy.cluster.shares import own_share, takers
@@ -33,8 +34,6 @@ LOOK: Final = 1.0  # seconds between looks at the cluster
 LONGEST_LOOK: Final = 300.0  # seconds; each statement has its limit, but an answer may be lost without an error
 THOROUGH: Final = 600.0  # seconds between looks for accounts that no process has ever had
 THOROUGH_AGAIN: Final = 120.0  # seconds until the next one, if one has failed
-#: Seconds from a client's login until it has to have bound a resource, or its account may be let go.
-GRACE: Final = 120.0
 MOST_WAITING: Final = 1000  # questions to the database at a time
 
 _FORGOTTEN: Final = (

@@ -9,8 +9,8 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
-from minimixproxy.cluster.departures import DRAINED, MOVED
-from minimixproxy.cluster.holding import GRACE, LONGEST_LOOK, LOOK, MOST_WAITING, THOROUGH, THOROUGH_AGAIN, Holding
+from minimixproxy.cluster.departures import DRAINED, GRACE, LOGIN_TIME, MOVED
+from minimixproxy.cluster.holding import LONGEST_LOOK, LOOK, MOST_WAITING, THOROUGH, THOROUGH_AGAIN, Holding
 from minimixproxy.cluster.interfaces import Revive
 from minimixproxy.cluster.shares import share_of
 from minimixproxy.cluster.taking import AT_ONCE, LONGEST, PUT_OFF, UNSURE
@@ -782,6 +782,16 @@ class DrainedTests(HandingOnCase):
         self.holding.handing_on.dismiss()
         self.clock.advance(LOOK)
         self.assertEqual(self.journalled[-1], ("let go", BARE))
+
+    def test_one_whose_client_is_in_the_middle_of_a_login(self) -> None:
+        """Its keys and tokens go with the account, and the client would be told that they are wrong."""
+        named = next(bare for bare in self.names if bare in self.holding)
+        self.ask(named)
+        self.drain()
+        self.later(LOGIN_TIME - 1)
+        self.assertIn(named, self.holding)
+        self.later(2)
+        self.assertNotIn(named, self.holding)
 
     def test_nobody_takes_them(self) -> None:
         """They stay where they are, and nobody waits for that."""

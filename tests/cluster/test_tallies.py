@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from twisted.python.failure import Failure
 
 from minimixproxy.cluster import tallies
-from minimixproxy.cluster.holding import GRACE, LOOK
+from minimixproxy.cluster.departures import GRACE
+from minimixproxy.cluster.holding import LOOK
 from minimixproxy.cluster.internal_port import HEADER_TIME, MAX_NEW
 from minimixproxy.counting.tally import Tally
 from minimixproxy.storage.errors import StateError
