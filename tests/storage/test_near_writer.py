@@ -148,7 +148,19 @@ class OnlyMessagesTests(SynchronousTestCase):
 
     # what is no row, or goes with a row
     BESIDE = frozenset(
-        {"begun", "erased", "erasure", "left_out", "messages", "only_messages", "output", "size", "top", "writes_anew"}
+        {
+            "begun",
+            "erased",
+            "erasure",
+            "left_out",
+            "messages",
+            "only_messages",
+            "output",
+            "size",
+            "top",
+            "tried",
+            "writes_anew",
+        }
     )
 
     def closed(self, name: str = "") -> bool:

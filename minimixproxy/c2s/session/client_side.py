@@ -395,7 +395,11 @@ class ClientSide:
 
     def last_word(self) -> bytes:
         """Return what goes before the end of the client's stream."""
-        return self._management.last_word() if self._management is not None else b""
+        management = self._management
+        if management is None:
+            return b""
+        self._context.resumable.told_at_last(management.terms.id, self.account, management.handled.h)
+        return management.last_word()
 
     def leave(self) -> None:
         """The session is over, or about to be: it cannot be resumed any more."""

@@ -34,6 +34,12 @@ class EndedSessions:
             # Among those that have as many, the first one: nothing of its has ended for longest.
             self._forget_oldest(max(self._handled, key=lambda account: len(self._handled[account])))
 
+    def update(self, session_id: str, account: str, handled: int) -> None:
+        """More is handled of one that is known; of others nothing is noted."""
+        own = self._handled.get(account)
+        if own is not None and session_id in own:
+            own[session_id] = handled
+
     def handled(self, session_id: str, account: str) -> int | None:
         """Return how many stanzas a session of an account had handled; None if that is not known."""
         own = self._handled.get(account)

@@ -150,6 +150,10 @@ class ResumableSessions:
         session = self._sessions.get(session_id)
         return session if session is not None and session.account == account else None
 
+    def told_at_last(self, session_id: str, account: str, handled: int) -> None:
+        """A session that is over has told its client how much is handled: no less is said if that asks later."""
+        self._ended.update(session_id, account, handled)
+
     def handled_of_ended(self, session_id: str, account: str) -> int | None:
         """Return how many stanzas a session of an account had handled that is over; None if that is not known."""
         return self._ended.handled(session_id, account)

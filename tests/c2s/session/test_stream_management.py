@@ -554,6 +554,17 @@ class LastWordTest(ManagedTest):
         self.lab.clock.advance(CLOSE_TIMEOUT)
         self.assertEqual(self.client.wire.take(), ack(2) + END)
 
+    def test_no_less_is_said_later(self) -> None:
+        """What was handled between the client's goodbye and ours counts, too, for one that asks what became of it."""
+        self.client.send(b"<message id='taken'/>")
+        release = self.session.hold()
+        self.client.send(END)
+        release()
+        self.lab.clock.advance(CLOSE_TIMEOUT)
+        self.assertEqual(self.client.wire.take(), ack(3) + END)
+        _client, told = self.comes_back()
+        self.assertEqual(told, failed(b"item-not-found", b" h='3'"))
+
     def test_not_what_is_not_handled(self) -> None:
         self.client.send(b"<message id='taken'/>")
         self.session.hold()
