@@ -94,6 +94,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.websocket.transport": {"LINGER": 1},
     "c2s.session.output": {"LAZY_TIME": 0.0025, "MAX_UNACKNOWLEDGED": 2000, "MAX_EXCUSED": 20_000},
     "c2s.session.farewell": {"LONGEST": 2},
+    "minimix.account": {"MAX_HANDED": 1024**2},
     "minimix.occupancy.occupancies": {"MAX_HANDED": 256 * 1024},
     "c2s.session.login_lines": {
         "LOGINS_PER_SECOND": 100,

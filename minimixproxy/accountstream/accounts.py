@@ -199,8 +199,11 @@ class Accounts(MultiService):
             except Exception:  # noqa: BLE001 (one damaged session must not cost the others)
                 self.log.failure("while a session of {account} was gone on with", account=bare)
         held = self._held.get(bare)  # none, if none of them could be, and nothing else needs the account
-        if held is not None:
-            held.account.take_over(handed)
+        try:
+            if held is not None:
+                held.account.take_over(handed)
+        except Exception:  # noqa: BLE001 (nor what one account's rooms have shown all others)
+            self.log.failure("while {account} was gone on with", account=bare)
 
     def _find(self, bare: str) -> HeldAccount | None:
         self._returning.first(bare)
@@ -262,7 +265,11 @@ class Accounts(MultiService):
         held = self._held.get(bare)
         if held is None:
             return None
-        handed = held.hand_on()
+        handed = None
+        try:
+            handed = held.hand_on()
+        except Exception:  # noqa: BLE001 (nothing more is read of it here: it has to go on elsewhere)
+            self.log.failure("while {account} was handed on", account=bare)
         for session in list(held.account.sessions):
             session.close("system-shutdown")
         return handed

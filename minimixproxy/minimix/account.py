@@ -51,6 +51,8 @@ from minimixproxy.xep.oversized import error_for
 #: Answers to others: all occupants of a large room may ask at once, for a picture perhaps.
 ANSWERS_AT_ONCE, ANSWERS_PER_SECOND = 2000, 20.0
 
+MAX_HANDED = 1024 * 1024  # bytes that are open with clients when their account is handed on; of more, some come again
+
 FORGOTTEN = "The account has left all of its rooms: one of its devices told it to forget everything."
 
 
@@ -188,6 +190,41 @@ class Account:
         self.iqs.unreachable(refused=False)
         self._stream.requests.unreachable(refused=False)
 
+    # Another process of the cluster goes on with it, or had it --------------------------------------------------
+
+    def hand_on(self, keep: Callable[[Any], KeptLogin], time: float) -> HandedAccount | None:
+        """Hand on the sessions that can be; the others stay. None: none can be.
+
+        `keep`: see `SessionPort.hand_on`. `time`: of now, seconds since the epoch.
+        """
+        rooms = self.occupancies.handed()
+        if rooms is None or self.iqs.waiting:
+            return None
+        self._parts = True
+        asleep_first = sorted(self.sessions, key=lambda session: not session.asleep)  # of too many, these end first
+        sessions: list[HandedSession] = []
+        for session in asleep_first:
+            if sum(one.size for one in sessions) < MAX_HANDED and (handed := self._handed(session, keep)) is not None:
+                sessions.append(handed)
+        self._parts = bool(sessions)
+        return HandedAccount(time, tuple(sessions), rooms) if sessions else None
+
+    def _handed(self, session: SessionPort, keep: Callable[[Any], KeptLogin]) -> HandedSession | None:
+        try:
+            return session.hand_on(keep, self.sessions.payload(session))
+        except Exception:  # noqa: BLE001 (the edge: one session of which that fails must not cost the others)
+            self.log.failure("while {jid} was handed on", jid=session.jid)
+            return None
+
+    def take_over(self, handed: HandedAccount) -> None:
+        """Go on in the rooms, before they are joined again, with sessions that were bound anew."""
+        sessions = {session.jid: session for session in self.sessions}
+        for one in handed.sessions:
+            session = sessions.get(one.jid)
+            if session is not None:
+                self.sessions.shows(session, presence_of(one.shows))
+        self.occupancies.take_over(handed.rooms, sessions)
+
     # Sessions --------------------------------------------------------------------------------------------------
 
     def session_bound(self, session: SessionPort) -> None:
@@ -230,41 +267,6 @@ class Account:
         self._pausing.remove(session)
         self._direct.remove(session)
         self._user.session_closed(session)
-
-    # Another process of the cluster goes on with it, or had it --------------------------------------------------
-
-    def hand_on(self, keep: Callable[[Any], KeptLogin], time: float) -> HandedAccount | None:
-        """Hand on the sessions that can be; the others stay. None: none can be.
-
-        `keep`: see `SessionPort.hand_on`. `time`: of now, seconds since the epoch.
-        """
-        rooms = self.occupancies.handed()
-        if rooms is None or self.iqs.waiting:
-            return None
-        self._parts = True
-        asleep_first = sorted(self.sessions, key=lambda session: not session.asleep)  # of too many, these end first
-        found = [self._handed(session, keep) for session in asleep_first]
-        sessions = tuple(session for session in found if session is not None)
-        self._parts = bool(sessions)
-        return HandedAccount(time, sessions, rooms) if sessions else None
-
-    def _handed(self, session: SessionPort, keep: Callable[[Any], KeptLogin]) -> HandedSession | None:
-        try:
-            return session.hand_on(keep, self.sessions.payload(session))
-        except Exception:  # noqa: BLE001 (the edge: one session of which that fails must not cost the others)
-            self.log.failure("while {jid} was handed on", jid=session.jid)
-            return None
-
-    def take_over(self, handed: HandedAccount) -> None:
-        """Go on in the rooms, before they are joined again, with sessions that were bound anew."""
-        sessions = {session.jid: session for session in self.sessions}
-        for one in handed.sessions:
-            session = sessions.get(one.jid)
-            if session is not None:
-                self.sessions.shows(session, presence_of(one.shows))
-        self.occupancies.take_over(handed.rooms, sessions)
-
-    # Sessions, on ----------------------------------------------------------------------------------------------
 
     def session_managed(self, session: SessionPort) -> None:
         """From now on a client acknowledges what it gets (XEP-0198)."""

@@ -62,6 +62,17 @@ class PartingTests(SynchronousTestCase):
         for bare in (ALICE, "nobody@a.test"):
             self.assertIsNone(self.successResultOf(self.world.accounts.dismiss(bare)))
 
+    def test_a_fault_of_ours_while_they_are_handed_on(self) -> None:
+        """They are told to come again. Else nobody would hear anything: from then on nothing more is read."""
+        account = self.world.accounts.with_stream(ALICE)
+        assert account is not None
+        self.patch(account[0], "hand_on", lambda *_arguments: 1 / 0)
+        gone = self.world.accounts.dismiss(ALICE)
+        self.world.clock.advance(0)
+        self.assertIsNone(self.successResultOf(gone))
+        self.assertTrue(self.phone.closed)
+        self.flushLoggedErrors(ZeroDivisionError)
+
     def test_what_was_kept_is_there_and_nothing_else_is_written(self) -> None:
         self.phone.closes()
         self.settle()

@@ -7,13 +7,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix import account
 from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedClient, HandedServer, HandedSession
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin
 from minimixproxy.minimix.occupancy import occupancies
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
 
 KEPT = KeptLogin("a.test", "alice")
-CLIENT, SERVER = HandedClient("id", 600, 0, 0, ()), HandedServer("up", None, 0, (), 0, True)
+SERVER = HandedServer("up", None, 0, (), 0, True)
 
 
 def keep(_login: Any) -> KeptLogin:
@@ -26,6 +27,7 @@ class HandedCase(SynchronousTestCase):
         self.phone, self.laptop = self.world.joined("phone", "laptop")
         self.can_go: set[FakeSession] = {self.phone, self.laptop}
         self.gone: list[FakeSession] = []
+        self.open: tuple[tuple[bytes, bool], ...] = ()  # what their clients have not acknowledged
         for session in (self.phone, self.laptop):
             session.managed = True
             session.hand_on = self.hands_on(session)  # type: ignore[method-assign]
@@ -36,7 +38,8 @@ class HandedCase(SynchronousTestCase):
                 return None
             self.gone.append(session)
             self.world.account.session_closed(session)
-            return HandedSession(session.jid, "", "", False, shows, KEPT, CLIENT, SERVER)
+            client = HandedClient("id", 600, 0, 0, self.open)
+            return HandedSession(session.jid, "", "", False, shows, KEPT, client, SERVER)
 
         return hand_on
 
@@ -147,11 +150,19 @@ class GoingOnTest(HandedCase):
         self.assertEqual([session.jid for session in handed.sessions], [self.phone.jid])
         self.assertIn(self.laptop, self.world.account.sessions)
 
+    def test_no_more_sessions_than_can_be_kept(self) -> None:
+        """The others are told to come again."""
+        self.patch(account, "MAX_HANDED", 10)
+        self.open = ((b"<message/>", False),)
+        handed = self.hand_on()
+        self.assertEqual((len(handed.sessions), len(self.gone)), (1, 1))
+
     def test_presences_that_cannot_be_read(self) -> None:
         """Nor do they cost the others anything."""
         self.world.shows("bob")
         view = self.world.account.rooms[ROOM]._attendance.view
         view.occupants["bad"] = b"<presence"
+        view.occupants["of nobody"] = b"<presence/>"
         self.goes_on()
         self.comes_in("bob")
         self.assertEqual(kinds(self.phone.take()), [])
@@ -187,4 +198,15 @@ class NotHandedTest(HandedCase):
     def test_too_many_occupants(self) -> None:
         self.patch(occupancies, "MAX_HANDED", 100)
         self.world.shows("bob")
+        self.stays()
+
+    def test_too_much_of_other_things(self) -> None:
+        """The subject, and what its own clients direct there, count as what occupants show does."""
+        self.patch(occupancies, "MAX_HANDED", 4000)
+        self.assertIsNotNone(self.world.account.occupancies.handed())
+        self.world.subject("x" * 4000)
+        self.stays()
+        self.world.subject("short")
+        self.assertIsNotNone(self.world.account.occupancies.handed())
+        self.world.client(self.phone, f"<presence to='{ROOM}/alice'><status>{'x' * 4000}</status></presence>")
         self.stays()

@@ -55,6 +55,11 @@ class HandedSession:
     client: HandedClient
     server: HandedServer
 
+    @property
+    def size(self) -> int:
+        """Bytes of what others have said, which may be many."""
+        return len(self.shows) + sum(len(stanza) for stanza, _of_server in self.client.open)
+
 
 @dataclass(frozen=True, slots=True)
 class HandedRoom:
@@ -70,6 +75,12 @@ class HandedRoom:
     of_room: bytes | None = field(repr=False)
     codes: tuple[str, ...]
     attached: tuple[tuple[str, bytes | None], ...] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of what others have said, which may be many."""
+        directed = (shows for _jid, shows in self.attached)
+        return sum(len(said or b"") for said in (*self.occupants, self.own, self.subject, self.of_room, *directed))
 
 
 @dataclass(frozen=True, slots=True)

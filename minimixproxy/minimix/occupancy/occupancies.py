@@ -24,7 +24,7 @@ from minimixproxy.xep.stanza_errors import error_payload
 
 # Why devices are shown out of rooms that they did not leave: for their users to read.
 LEFT = "The account has left this room: one of its devices told it to."
-MAX_HANDED = 256 * 1024  # bytes of occupants' presences that go along with an account: each is read by who takes it
+MAX_HANDED = 256 * 1024  # bytes of what rooms have shown that go along with an account: each is read by who takes it
 DETACHED = "This device was detached from the room by a command. The account is still in it."
 
 
@@ -173,8 +173,7 @@ class Occupancies:
         if not all(occupancy.settled for occupancy in attended):
             return None
         rooms = tuple(occupancy.handed() for occupancy in attended)
-        size = sum(len(presence) for room in rooms for presence in room.occupants)
-        return rooms if size <= MAX_HANDED else None
+        return rooms if sum(room.size for room in rooms) <= MAX_HANDED else None
 
     def take_over(self, rooms: Iterable[HandedRoom], sessions: Mapping[str, SessionPort]) -> None:
         """Go on with what another process had, for those of `sessions`, by full JID, that it had in rooms."""

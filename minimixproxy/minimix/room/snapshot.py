@@ -154,7 +154,7 @@ class Snapshot:
         for raw in handed.occupants:
             with suppress(UnusableStanza, ValueError):
                 presence = parse_stanza(raw)
-                self.occupant_shown(presence["from"].partition("/")[2], presence)
+                self.occupant_shown((presence.get("from") or "").partition("/")[2], presence)
         self.codes = frozenset(handed.codes)
         shown = (handed.own, self.own_shown), (handed.subject, self.message_seen), (handed.of_room, self.room_shown)
         for kept, take in shown:
