@@ -38,6 +38,7 @@ from minimixproxy.logs.faults import LastFaults
 from minimixproxy.logs.logger import Logger, printable
 from minimixproxy.logs.output import follow
 from minimixproxy.logs.service import LogFloodService
+from minimixproxy.minimix.interfaces.journal import when_on_disk
 from minimixproxy.operator import readiness
 from minimixproxy.operator.block import Blocking, OnDisk
 from minimixproxy.operator.control import Answer, ControlService
@@ -261,7 +262,7 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
         _exit(error)
     except OSError as error:
         _exit(f"{directory}: {error.strerror}")
-    on_disk = journal.gated(_call)
+    on_disk = when_on_disk(journal)
     answers = EnrollingAnswers(accounts.enrolling, on_disk, lambda: journal.status.durable, reactor)
     blocking = Blocking(
         journal.blocked,
@@ -387,10 +388,6 @@ def _notifying(manager: ServiceManager, minimix: _Minimix | None, report: Status
 def _own_stream(request: dict[str, Any]) -> dict[str, Any]:
     """Tell `minimixproxy check` whether a stream that it was given leads to this process."""
     return {"own": is_own(str(request.get("id", ""))), "pid": os.getpid()}
-
-
-def _call(call: Any) -> None:
-    call()
 
 
 def _check(path: Path, settings: config.Settings) -> NoReturn:

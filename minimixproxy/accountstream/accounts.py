@@ -21,8 +21,8 @@ from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.interfaces.enrolling import Enrolled, NotEnrolled, Refused
-from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedSession
-from minimixproxy.minimix.interfaces.journal import KeptAccount
+from minimixproxy.minimix.interfaces.handed import HandedAccount, Revive
+from minimixproxy.minimix.interfaces.journal import KeptAccount, when_on_disk
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.timing.answered_line import OPENINGS
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
 # `AnswerWindow`); but no more of all domains in a second than these: each is some milliseconds of work.
 OPENINGS_PER_SECOND = 100
 OPENINGS_BURST = 10
-
-
-#: Makes a session of what another process had, and of its login.
-Revive = Callable[[HandedSession, "Login"], object]
 
 
 class Accounts(MultiService):
@@ -250,8 +246,7 @@ class Accounts(MultiService):
         if held is not None:
             held.let_wait()
         passed = Deferred[None]()
-        behind = self._journal.gated(_call)
-        self._clock.callLater(0, behind, partial(passed.callback, None))
+        self._clock.callLater(0, when_on_disk(self._journal), partial(passed.callback, None))
         return passed
 
     def _settle(self, session: SessionPort, done: Callable[[], None]) -> None:
@@ -393,7 +388,3 @@ class Accounts(MultiService):
             held.stop()
         stopped: Deferred[Any] = super().stopService()
         return stopped
-
-
-def _call(call: Any) -> None:
-    call()

@@ -13,7 +13,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
 from minimixproxy.minimix.interfaces.handed import HandedAccount
-from minimixproxy.minimix.interfaces.journal import KeptAccount
+from minimixproxy.minimix.interfaces.journal import KeptAccount, when_on_disk
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.timing.clock import Timer, wall_time
@@ -263,4 +263,4 @@ def is_needed(bare: str, last_seen: float, has_rooms: bool, context: LoginContex
 def _options(context: LoginContext) -> StreamOptions:
     rooms, limits = context.settings.rooms, context.settings.limits
     sendable = Sendable(limits.stanza_size, limits.stanza_depth)
-    return StreamOptions(rooms.ping_interval, rooms.iq_timeout, sendable, context.journal.gated(lambda call: call()))
+    return StreamOptions(rooms.ping_interval, rooms.iq_timeout, sendable, when_on_disk(context.journal))

@@ -81,7 +81,8 @@ class HandingOn:
         """How many accounts are still to go to others; none if no other process takes any, as was seen since."""
         if not self.draining:
             return 0
-        return len(self._on_their_way.union(self._held.held if self._takers() or not self.is_noted else ()))
+        held = self._held.held if self.takers() or not self.is_noted else {}
+        return len(held) + sum(bare not in held for bare in self._on_their_way)
 
     def when_none_is_left(self) -> Deferred[None]:
         """Return what fires when no account is to go to others any more."""
@@ -92,14 +93,14 @@ class HandingOn:
 
     # How it is done --------------------------------------------------------------------------------------------
 
-    def _takers(self) -> dict[int, int]:
+    def takers(self) -> dict[int, int]:
         """Return the other processes that take accounts, and how many they have."""
         own = self._held.number
         return {one.number: one.accounts for one in self._held.live if one.number != own and not one.draining}
 
     def look(self) -> None:
         """Have some accounts go, if any are to."""
-        counts, held, own = self._takers(), self._held.held, self._held.number
+        counts, held, own = self.takers(), self._held.held, self._held.number
         if self.draining and not self.is_noted:
             return  # it would get back what it lets go
         if not self.draining:

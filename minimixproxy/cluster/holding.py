@@ -18,12 +18,12 @@ from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster import tallies
 from minimixproxy.cluster.departures import GRACE
 from minimixproxy.cluster.handing_on import HandingOn
-from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Revive, Run
+from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Run
 from minimixproxy.cluster.shares import own_share, takers
 from minimixproxy.cluster.taking import Taking
 from minimixproxy.cluster.view import View
 from minimixproxy.logs.logger import Logger
-from minimixproxy.minimix.interfaces.handed import HandedAccount
+from minimixproxy.minimix.interfaces.handed import HandedAccount, Revive
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import HeldByAnother
@@ -42,7 +42,6 @@ _FORGOTTEN: Final = (
 )
 _ENDS: Final = "this process ends, and others take what it has"
 _Result = TypeVar("_Result")
-_Answer = TypeVar("_Answer")
 
 
 class _Heard(NamedTuple):
@@ -209,7 +208,6 @@ class Holding:
         self._life.accounts = len(self.held)
         draining = self.handing_on.draining
         news = draining is not self.handing_on.is_noted
-
         held = list(self.held)
 
         def look() -> tuple[Survey, list[str], set[str]]:
@@ -339,7 +337,7 @@ class Holding:
             timer.stop()
 
 
-def _count(answer: _Answer) -> _Answer:
+def _count(answer: _Result) -> _Result:
     tallies.QUESTIONS.count("failure" if isinstance(answer, Failure) else tallies.SUCCESS)
     return answer
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedSession
+from minimixproxy.minimix.interfaces.handed import HandedAccount, Revive
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.leases import HeldBy, Holder, Survey
@@ -15,10 +15,6 @@ from minimixproxy.storage.leases import HeldBy, Holder, Survey
 _Result = TypeVar("_Result")
 #: Has something done in a thread.
 Run = Callable[[Callable[[], _Result]], "Deferred[_Result]"]
-
-
-#: Makes a session of what another process had.
-Revive = Callable[[HandedSession, Any], object]
 
 
 class Leases(Protocol):

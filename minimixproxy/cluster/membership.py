@@ -96,7 +96,7 @@ class Membership(Service):
     @property
     def others_take(self) -> bool:
         """Whether there are others that take what this one lets go of."""
-        return any(not holder.draining and holder.number != self.number for holder in self.holding.live)
+        return bool(self.holding.handing_on.takers())
 
     def row_left(self) -> Callable[[], float]:
         """Return what tells for how many seconds this process's row is good, also while services stop."""

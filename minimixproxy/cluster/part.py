@@ -14,13 +14,14 @@ from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.cluster.component_duty import ComponentDuty
 from minimixproxy.cluster.dialling import dialler
 from minimixproxy.cluster.holding import Holding
-from minimixproxy.cluster.interfaces import Accounts, Component, Journal, Revive
+from minimixproxy.cluster.interfaces import Accounts, Component, Journal
 from minimixproxy.cluster.internal_port import InternalPort, ThisProcess
 from minimixproxy.cluster.internal_service import InternalService
 from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.cluster.membership import Membership, SharedSecret
 from minimixproxy.cluster.pipes import EdgePipes
 from minimixproxy.config import cluster_checks, settings
+from minimixproxy.minimix.interfaces.handed import Revive
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.service import Place
 

@@ -11,10 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster.departures import DRAINED, GRACE, LOGIN_TIME, MOVED
 from minimixproxy.cluster.holding import LONGEST_LOOK, LOOK, MOST_WAITING, THOROUGH, THOROUGH_AGAIN, Holding
-from minimixproxy.cluster.interfaces import Revive
 from minimixproxy.cluster.shares import share_of
 from minimixproxy.cluster.taking import AT_ONCE, LONGEST, PUT_OFF, UNSURE
-from minimixproxy.minimix.interfaces.handed import HandedAccount
+from minimixproxy.minimix.interfaces.handed import HandedAccount, Revive
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted

@@ -29,9 +29,7 @@ from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.sasl import SaslFailure
 
 TRIES = 3  # a holder that refuses may have ended, or given the account away, since it was found
-LAST_PAUSE = (
-    1.0  # seconds before the last of them: a process that stops has closed its port, and holds its accounts yet
-)
+LAST_PAUSE = 1.0  # seconds before the last of them: a process that stops closes its port before it lets accounts go
 _LATER = "the account cannot be reached now"
 
 

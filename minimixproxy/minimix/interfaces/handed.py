@@ -5,7 +5,9 @@ A session goes on as one that sleeps does: its client resumes it (XEP-0198 §5),
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from minimixproxy.minimix.interfaces.journal import KeptLogin
 
@@ -90,3 +92,7 @@ class HandedAccount:
     time: float
     sessions: tuple[HandedSession, ...]
     rooms: tuple[HandedRoom, ...]
+
+
+#: Makes a session of what another process had, and of its login.
+Revive = Callable[[HandedSession, Any], object]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -212,3 +212,13 @@ class Journal(Protocol):
 
     def given_out(self) -> int:
         """Return the sequence up to which messages of all rooms have passed the gate."""
+
+
+def when_on_disk(journal: Journal) -> Callable[[Callable[[], None]], None]:
+    """Return what calls a function once all that was journalled before is on disk, in order with what is told."""
+
+    def call(function: Any) -> None:
+        function()
+
+    on_disk: Any = journal.gated(call)
+    return on_disk  # type: ignore[no-any-return]
