@@ -32,6 +32,7 @@ from minimixproxy.config.settings import Domain, Limits, Listen, Settings, WebSo
 from tests.c2s.fakeserver import FakeServerFactory, Script, expecting_header, listening
 from tests.c2s.helpers import BIND, HEADER, Recorder, StubAccounts, certified, plain
 from tests.counted import Counted
+from tests.integration.ports import free_port
 from tests.log_events import log_events
 
 STARTTLS_PORT = (Listen(endpoint="tcp:0:interface=127.0.0.1"),)
@@ -402,9 +403,7 @@ class DrainTest(ListenerTest):
 
     async def test_a_port_is_somebody_else_s_meanwhile(self) -> None:
         """Then none is open, until all can be had; and the service can be stopped in between."""
-        # The number is free for as long as the other one is not made.
-        other, number = listening(Factory())
-        await maybeDeferred(other.stopListening)
+        number = free_port()  # nobody else takes it while it is closed, not even for a connection of theirs
         service = self.start(
             Listen(endpoint="tcp:0:interface=127.0.0.1"), Listen(endpoint=f"tcp:{number}:interface=127.0.0.1")
         )
