@@ -51,7 +51,7 @@ unit: venv
 
 coverage: venv
 	$(BIN)/coverage erase
-	$(BIN)/coverage run tools/run_trial.py --unit $(TESTS)
+	MINIMIXPROXY_TEST_PART=1 $(BIN)/coverage run tools/run_trial.py --unit $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --sort=cover
 

@@ -8,8 +8,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.internal.conjecture import engine, providers
 from hypothesis.internal.constants_ast import Constants
 
+from tests.examples import examples
+
 settings.register_profile(
     "tests",
+    max_examples=examples(100),
     deadline=None,
     derandomize=True,
     database=None,

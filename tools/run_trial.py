@@ -165,8 +165,13 @@ def workers(cores: int, *, unit: bool) -> int:
     return cores + 1 if unit else min(3 * cores, MANY)
 
 
-def prepare() -> None:
-    """See to it that bytecode is kept, and what hypothesis finds out about Unicode: for all workers and proxies."""
+def prepare(*, unit: bool) -> None:
+    """See to it that bytecode is kept, and what hypothesis finds out about Unicode: for all workers and proxies.
+
+    `unit`: tests/examples.py has some of the examples tried.
+    """
+    if unit:
+        os.environ.setdefault("MINIMIXPROXY_TEST_PART", "4")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.abspath(".hypothesis"))
@@ -174,7 +179,7 @@ def prepare() -> None:
 
 def main(line: list[str]) -> int:
     options = arguments(line)
-    prepare()
+    prepare(unit=options.unit)
     jobs = options.jobs or workers(os.cpu_count() or 1, unit=options.unit)
     asyncioreactor.install()  # slixmpp and aioxmpp need an asyncio loop; Twisted can share theirs
     sys.path.insert(0, os.getcwd())

@@ -26,6 +26,7 @@ from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, AccountS
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.stream_management import Enabled
 from tests.accountstream.places import Places
+from tests.examples import examples
 from tests.minimix.fakes import BARE, HEADER, STREAM
 from tests.minimix.upstreams import SilentServer, Upstream
 
@@ -400,7 +401,7 @@ class Waiting(LifecycleTest):
 
 
 class AtRandom(LifecycleTest):
-    @settings(max_examples=150)
+    @settings(max_examples=examples(150))
     @given(
         st.lists(st.sampled_from([what.name for what in Input if what is not Input.REFUSE] + [*OTHERWISE]), max_size=40)
     )

@@ -23,6 +23,7 @@ from minimixproxy.namespaces import NS_SM3
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.stream_management import REQUEST, Enabled, acknowledgement
 from tests.accountstream.places import Places
+from tests.examples import examples
 from tests.minimix.fakes import BARE, STREAM, split
 from tests.minimix.upstreams import Upstream
 
@@ -252,4 +253,4 @@ class Cuts(RuleBasedStateMachine):
 class ResumingTests(SynchronousTestCase):
     def test_any_course_of_things(self) -> None:
         self.patch(resuming_rules, "RESUMING_TIMEOUT", 1e9)
-        run_state_machine_as_test(Cuts, settings=settings(max_examples=100, stateful_step_count=60))
+        run_state_machine_as_test(Cuts, settings=settings(max_examples=examples(100), stateful_step_count=60))

@@ -6,9 +6,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.absurd import Absurd
 from tests.clientproxy.scene import ALICE, DOMAIN, TARGET, Scene
+from tests.examples import examples
 
 ADDRESSES = (DOMAIN, DOMAIN, f"{DOMAIN}/x", TARGET, f"{TARGET}/one", f"{TARGET}/two", ALICE, "example.org")
-LIVES = 30  # `make fuzz` has more of them: its machine and its targets say such things, too
+LIVES = examples(30)  # `make fuzz` has more of them: its machine and its targets say such things, too
 STANZAS = 40
 
 

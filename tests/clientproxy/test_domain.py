@@ -7,8 +7,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.clientproxy.requests import Origin
 from tests.clientproxy.domain_machine import DomainMachine
 from tests.clientproxy.scene import ALICE, BOB, DOMAIN, QUERY, TARGET, Scene, error_condition
+from tests.examples import examples
 
-EXAMPLES = 25  # `make fuzz` goes on, by the hundred
+EXAMPLES = examples(25)  # `make fuzz` goes on, by the hundred
 STEPS = 40
 IBB = "http://jabber.org/protocol/ibb"
 DATA = f"<data xmlns='{IBB}' sid='i' seq='0'>eA==</data>"

@@ -12,6 +12,7 @@ from minimixproxy.logs.logger import FLOOD
 from minimixproxy.wire.stanza import Stanza
 from tests.clientproxy.scene import ALICE, BOB, COMPONENT, DOMAIN, QUERY, TARGET, Scene, error_condition, stanza
 from tests.counted import Counted
+from tests.examples import examples
 from tests.log_events import log_events
 
 COMMANDS = "http://jabber.org/protocol/commands"
@@ -848,7 +849,7 @@ class OneAnswerTests(unittest.TestCase):
         max_size=60,
     )
 
-    @settings(max_examples=150)
+    @settings(max_examples=examples(150))
     @given(events, st.sampled_from(["random", "round-robin", "least-outstanding", "sender", "failover"]))
     def test_one_answer_each(self, events: list[tuple[str, int]], policy: str) -> None:
         scene = Scene(policy=policy, timeout=20.0, max_open=8, max_open_per_asker=5)

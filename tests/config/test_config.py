@@ -14,6 +14,7 @@ from minimixproxy.config import checks
 from minimixproxy.config import settings as config
 from minimixproxy.config.errors import explain
 from tests.certificates import DAMAGES, damage, make_authority, make_certificate
+from tests.examples import examples
 
 LISTEN = '[[listen]]\nendpoint = "tcp:5222"\n'
 DOMAIN = '[domain."example.org"]\n'
@@ -575,7 +576,7 @@ class RefusedTests(ConfigTestCase):
         text = PROXY_COMPLETE + "nonsense = 1\n"
         self.assertNotIn("s3cret", self.fault(text))
 
-    @settings(max_examples=200)
+    @settings(max_examples=examples(200))
     @given(
         st.recursive(
             st.integers() | st.floats() | st.text(max_size=10) | st.booleans(),

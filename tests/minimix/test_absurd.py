@@ -10,12 +10,13 @@ from minimixproxy.minimix.interfaces.journal import KeptPush
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import parse_stanza
 from tests.absurd import ODD_TEXT, Absurd
+from tests.examples import examples
 from tests.minimix import fakes
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World
 
 ADMIN = "http://jabber.org/protocol/muc#admin"
 ADDRESSES = (ROOM, f"{ROOM}/alice", f"{ROOM}/bob", f"{ROOM}/bob", f"{ROOM}/", BARE, STREAM, "a.test", "muc.test")
-LIVES = 60  # `make fuzz` has more of them: its machine and its targets say such things, too
+LIVES = examples(60)  # `make fuzz` has more of them: its machine and its targets say such things, too
 STANZAS = 25
 
 

@@ -17,6 +17,7 @@ from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.scram import MECHANISMS, Challenge, ScramError, ScramKeys, derive_keys, hash_of, stored_key_of
 from minimixproxy.sasl.scram_client import ScramClient
 from minimixproxy.sasl.scram_server import Proved, ScramServer, WrongProof, read_client_first
+from tests.examples import examples
 from tests.sasl.exchanges import BINDINGS, CHALLENGE, PLAIN_OFFER, PLUS_OFFER, VECTORS, Ends, bound
 
 NAMES = st.text(min_size=1, max_size=30)
@@ -90,7 +91,7 @@ class BothEndsTest(unittest.TestCase):
                 proved = Ends(mechanism + "-PLUS", binding=bound(type_), offered=PLUS_OFFER).run()
                 self.assertEqual(proved.client_key, Ends(mechanism).keys.client_key)
 
-    @settings(max_examples=30)
+    @settings(max_examples=examples(30))
     @given(NAMES.filter(possible), NAMES, st.sampled_from(sorted(MECHANISMS)))
     def test_any_name_and_password(self, name: str, password: str, mechanism: str) -> None:
         try:

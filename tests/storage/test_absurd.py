@@ -10,6 +10,7 @@ from minimixproxy.jids import is_resource
 from minimixproxy.minimix.interfaces.journal import KeptLogin, KeptPrivate
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
+from tests.examples import examples
 from tests.storage import postgresql
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
 
@@ -81,7 +82,7 @@ class LongestTests(StorageTestCase):
             (account,) = self.again(lab).kept
             self.assertEqual(next(one.messages for one in account.rooms if one.room == ROOM), kept)
 
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
     @given(NICK, NICK, TEXT, TEXT, st.binary(min_size=1, max_size=100), st.floats(0, 1e9))
     def test_any_text(self, name: str, nick: str, resource: str, stanza_id: str, raw: bytes, time: float) -> None:
         """No message is empty: a row without bytes says what another one has (see `Bodies`)."""

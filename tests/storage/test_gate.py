@@ -10,6 +10,7 @@ from twisted.trial import unittest
 from minimixproxy.storage.durability import LOOKS, PATIENCE
 from minimixproxy.storage.gate import Gate, Waiting
 from minimixproxy.timing.turn_end import TurnEnd
+from tests.examples import examples
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message
 
 
@@ -137,7 +138,7 @@ class GateTests(StorageTestCase):
         self.now.turn()
         return given
 
-    @settings(max_examples=50)
+    @settings(max_examples=examples(50))
     @given(st.lists(st.sampled_from(["keep", "deliver", "turn", "work", "hold"]), max_size=30))
     def test_always_in_order(self, steps: list[str]) -> None:
         """Whatever happens, what is given is what was delivered, in order, none left in the end."""

@@ -16,6 +16,7 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptPush,
     KeptRoom,
 )
+from tests.examples import examples
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab, StorageTestCase, message, on_both_databases
 
 LOGIN = KeptLogin("example.org", "alice", "SHA-256", b"\0salt", 10_000, b"\xffclient", b"\xfeserver", "päss")
@@ -409,7 +410,7 @@ class AnySequenceTests(StorageTestCase):
         super().setUp()
         self.lab().crash()  # makes the tables
 
-    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
     @given(STEPS)
     def test_like_dictionaries(self, steps: list[tuple[Place, tuple[str, Any]]]) -> None:
         for table in ("rooms", "messages", "cursors", "privates", "accounts"):

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.stream_management.handled import Handled
 from minimixproxy.stream_management.unacknowledged import MODULUS, Unacknowledged
+from tests.examples import examples
 
 NEAR_THE_END = MODULUS - 5  # so that numbers begin anew in the middle
 
@@ -104,4 +105,4 @@ class Cuts(RuleBasedStateMachine):
 
 class BothEndsTests(SynchronousTestCase):
     def test_any_course_of_things(self) -> None:
-        run_state_machine_as_test(Cuts, settings=settings(max_examples=100))
+        run_state_machine_as_test(Cuts, settings=settings(max_examples=examples(100)))

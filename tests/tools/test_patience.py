@@ -26,7 +26,9 @@ def faults(source: str) -> Iterator[str]:
             continue
         for keyword in node.keywords:
             value = ast.unparse(keyword.value)
-            if keyword.arg in OF_THE_PROFILE:
+            if keyword.arg == "max_examples" and value.isdigit():
+                yield f"{node.lineno}: tests/examples.py says how many, for `make unit`"
+            elif keyword.arg in OF_THE_PROFILE:
                 yield f"{node.lineno}: {keyword.arg} is set in tests/__init__.py, for all"
             elif keyword.arg == "suppress_health_check" and value != ALL_CHECKS and "too_slow" not in value:
                 yield f"{node.lineno}: {value} lets the check for slowness through"
@@ -47,8 +49,11 @@ class HypothesisTests(SynchronousTestCase):
     def test_one_that_does_is_found(self) -> None:
         for line in (
             "@settings(deadline=200)\ndef f(): pass",
-            "run(settings=hypothesis.settings(max_examples=1, deadline=None))",
+            "@settings(max_examples=200)\ndef f(): pass",
+            "run(settings=hypothesis.settings(deadline=None))",
             "settings(suppress_health_check=[HealthCheck.filter_too_much])",
         ):
             self.assertEqual(len(list(faults(line))), 1, line)
-        self.assertEqual(list(faults(f"@settings(max_examples=5, suppress_health_check={ALL_CHECKS})\ndef f(): 0")), [])
+        self.assertEqual(
+            list(faults(f"@settings(max_examples=examples(5), suppress_health_check={ALL_CHECKS})\ndef f(): 0")), []
+        )

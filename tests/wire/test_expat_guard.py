@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.wire.expat_guard import ExpatGuard
+from tests.examples import examples
 
 # what comes in one read after the other, and what goes to expat
 READS: list[list[tuple[bytes, bytes]]] = [
@@ -48,7 +49,7 @@ class WholeTokensTests(SynchronousTestCase):
             gate = ExpatGuard()
             self.assertEqual([gate.release(data) for data, _given in reads], [given for _data, given in reads])
 
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     @given(PIECES, st.lists(st.integers(0, 100), max_size=10))
     def test_nothing_is_lost_and_a_stanza_never_stays(self, pieces: list[bytes], cuts: list[int]) -> None:
         data = b"".join([*pieces, b"</message>"])

@@ -22,6 +22,7 @@ from minimixproxy.wire.idle_parsers import IdleParsers
 from minimixproxy.wire.stanza import Stanza, parse_element, serialize
 from minimixproxy.wire.trees import UnusableStanza
 from minimixproxy.wire.undeclared_prefixes import with_declarations
+from tests.examples import examples
 
 HEADER = (
     "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
@@ -119,7 +120,7 @@ def children_at(depth: int) -> st.SearchStrategy[list[str]]:
 
 
 class AgainstDomish(TestCase):
-    @settings(max_examples=150)  # `make fuzz` goes on, against libxml2, too
+    @settings(max_examples=examples(150))  # `make fuzz` goes on, against libxml2, too
     @given(st.lists(elements(), max_size=5), CUTS, GAPS, st.booleans())
     def test_same_stanzas_for_any_chunking(self, parts: list[str], cuts: list[int], gap: str, passing: bool) -> None:
         data = HEADER + gap.join(["", *parts, ""])
@@ -135,7 +136,7 @@ class AgainstDomish(TestCase):
             plain = {key: value for key, value in stanza.element.attributes.items() if isinstance(key, str)}
             self.assertEqual({k: v for k, v in stanza.attributes.items() if k[0] != "{"}, plain)
 
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(st.lists(elements(), min_size=1, max_size=4), CUTS)
     def test_nothing_is_lost_or_added(self, parts: list[str], cuts: list[int]) -> None:
         data = HEADER + "\n".join(parts) + " "
@@ -592,8 +593,7 @@ class Costs(TestCase):
 
     SIZE = 40_000
 
-    def shapes(self) -> dict[str, bytes]:
-        size = self.SIZE
+    def shapes(self, size: int) -> dict[str, bytes]:
         return {
             "an attribute": b"<message a='" + b"x" * size + b"'/>",
             "an attribute with ends of tags": b"<message a='" + b">" * size + b"'/>",
@@ -624,8 +624,8 @@ class Costs(TestCase):
         return CountingParser.read, events
 
     def test_well_formed(self) -> None:
-        for name, data in self.shapes().items():
-            for piece in (1, 16, 1000):
+        for piece, size in ((1, self.SIZE // 4), (16, self.SIZE), (1000, self.SIZE)):
+            for name, data in self.shapes(size).items():
                 read, events = self.read(data, piece)
                 self.assertEqual(b"".join(stanza.raw for stanza in stanzas(events)), data, name)
                 self.assertLess(read, 3 * len(data), name)
@@ -897,7 +897,7 @@ class Noting(TestCase):
             payload_attributes(event, "urn:q", "query"),
         )
 
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     @given(st.lists(st.sampled_from(PARTS), max_size=8).map("".join), st.lists(st.integers(1, 400), max_size=8))
     def test_as_a_plain_one(self, data: str, sizes: list[int]) -> None:
         plain, noting = self.framers()
@@ -906,7 +906,7 @@ class Noting(TestCase):
             part, rest = rest[:size], rest[size:]
             self.assertEqual(*(list(map(self.seen, framer.feed(part))) for framer in (noting, plain)))
 
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     @given(st.lists(elements(), max_size=5).map("".join), CUTS)
     def test_any_elements(self, data: str, cuts: list[int]) -> None:
         plain, noting = self.framers()

@@ -13,6 +13,7 @@ from minimixproxy.wire.events import Event, Keepalive
 from minimixproxy.wire.framing import Framer, FramingLimits
 from minimixproxy.wire.recognizing import KnownPresences, RecognizingFramer
 from minimixproxy.wire.stanza import Stanza, unaddressed
+from tests.examples import examples
 from tests.minimix.fakes import HEADER
 from tests.wire.test_framing import CUTS
 
@@ -197,7 +198,7 @@ ENDS = st.sampled_from(["", "<presence", "</presence>", "<!-- -->", "<message><!
 
 
 class AnyStreamTests(SynchronousTestCase):
-    @settings(max_examples=200)
+    @settings(max_examples=examples(200))
     @given(st.lists(st.tuples(st.one_of(SHAPES, OTHERS), NICKS), max_size=8), ENDS, CUTS, st.booleans())
     def test_as_framer_makes_it(self, said: list[tuple[str, str]], end: str, cuts: list[int], skips: bool) -> None:
         known = KnownPresences()

@@ -23,6 +23,7 @@ from minimixproxy.wire.trees import (
     read_start_tag,
 )
 from minimixproxy.wire.undeclared_prefixes import with_declarations
+from tests.examples import examples
 from tests.wire.test_framing import HEADER, canonical, domish_elements, elements
 
 NAMESPACES = {"": "jabber:client", "p": "urn:p"}
@@ -31,7 +32,7 @@ SHAPE = ["1", "b", "4", "e", "<"]
 
 
 class AgainstDomish(SynchronousTestCase):
-    @settings(max_examples=150)  # `make fuzz` goes on, as below
+    @settings(max_examples=examples(150))  # `make fuzz` goes on, as below
     @given(elements())
     def test_the_same_tree(self, xml: str) -> None:
         element = parse_element(xml.encode(), NAMESPACES)
@@ -42,7 +43,7 @@ class AgainstDomish(SynchronousTestCase):
         children = tuple((child.uri, child.name) for child in element.elements())
         self.assertEqual(payload_names(xml.encode(), NAMESPACES, 1000), children)
 
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(elements())
     def test_alone_it_means_the_same(self, xml: str) -> None:
         stanza = Stanza(xml.encode(), "", "", {}, None, NAMESPACES)

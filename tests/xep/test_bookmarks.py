@@ -13,6 +13,7 @@ from minimixproxy.minimix.bookmarks.events import told_by_server, written_by_cli
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep import bookmarks
 from minimixproxy.xep.bookmarks import Bookmark, Bookmarks
+from tests.examples import examples
 from tests.minimix.fakes import BARE
 
 PUBSUB = "http://jabber.org/protocol/pubsub"
@@ -222,7 +223,7 @@ _elements = st.recursive(
 class Preservation(SynchronousTestCase):
     """Whatever else a client has put there comes back as it was."""
 
-    @settings(max_examples=40)
+    @settings(max_examples=examples(40))
     @given(attributes(), st.lists(_elements, max_size=4), st.booleans(), st.sampled_from(["", " autojoin='0'"]))
     def test_items(self, attrs: str, children: list[str], autojoin: bool, before: str) -> None:
         inner = "".join(children) + "<nick>al</nick><extensions><s xmlns='urn:state' min='true'/></extensions>"
@@ -233,7 +234,7 @@ class Preservation(SynchronousTestCase):
         again = one(bookmarks.read_items(items(("a@muc.test", changed.xml.decode()))))
         self.assertEqual((again.autojoin, again.nick), (autojoin, one(found).nick))
 
-    @settings(max_examples=40)
+    @settings(max_examples=examples(40))
     @given(attributes(), st.lists(_elements, max_size=3), st.lists(_elements, max_size=3), st.booleans())
     def test_storage(self, attrs: str, inside: list[str], beside: list[str], autojoin: bool) -> None:
         inner = (

@@ -29,6 +29,7 @@ from minimixproxy.wire.trees import MAX_TAGS
 from minimixproxy.wire.xmlstream import NOTHING
 from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, StubAccount, StubAccounts, plain
 from tests.c2s.server.test_negotiation import END, errors
+from tests.examples import examples
 from tests.log_events import log_events
 
 STANZAS = (
@@ -93,14 +94,14 @@ class IdleTest(SessionTest):
 
 
 class RelayTest(SessionTest):
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
     @given(PIECES, st.lists(st.integers(0, 100_000), max_size=12))
     def test_every_byte_upstream_whatever_the_reads(self, data: bytes, cuts: list[int]) -> None:
         passed = b"".join(self.up(chunk) for chunk in chunked(data, cuts))
         self.turn()
         self.assertEqual(passed + self.client.upstream.take(), data)
 
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
     @given(PIECES, st.lists(st.integers(0, 100_000), max_size=12))
     def test_every_byte_downstream_whatever_the_reads(self, data: bytes, cuts: list[int]) -> None:
         self.assertEqual(b"".join(self.client.serve(chunk) for chunk in chunked(data, cuts)), data)

@@ -21,6 +21,7 @@ from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.c2s.helpers import BIND, BOUND, SERVER_FEATURES, Lab
 from tests.c2s.session.both_ends import END, NS, End, stanza
 from tests.c2s.session.model_ends import TAKEN, Account, ModelClient, ModelServer
+from tests.examples import examples
 
 SOME = st.sampled_from((10_000, 10_000, 45, 20, 1))  # bytes: all, or a few
 FLOWS = st.sampled_from((10_000, 10_000, 0, 20))
@@ -313,4 +314,4 @@ class CutsTests(SynchronousTestCase):
     def test_any_course_of_things(self) -> None:
         directory = Path(self.mktemp())
         machine: Any = lambda: Cuts(directory)  # noqa: E731 (a class is expected)
-        run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=40))
+        run_state_machine_as_test(machine, settings=settings(max_examples=examples(100), stateful_step_count=40))

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.c2s.session import held_back
 from minimixproxy.c2s.session.held_back import NOTHING_WAITS, HeldBack
 from minimixproxy.minimix.interfaces.weighed import Change, Weighed, What
+from tests.examples import examples
 from tests.log_events import log_events
 
 ROOMS = ("coven", "heath")
@@ -207,7 +208,7 @@ STEPS = st.lists(
 
 
 class Model(SynchronousTestCase):
-    @settings(max_examples=200)
+    @settings(max_examples=examples(200))
     @given(STEPS, st.sampled_from((3, 1000)), st.sampled_from((0, 1000)))
     def test_it_comes_to_the_same(
         self, steps: list[tuple[Callable[..., None], str, str, int]], most: int, few: int

@@ -13,6 +13,7 @@ from minimixproxy.c2s.session.acknowledgements import CROSSING, EVERYTHING, Ackn
 from minimixproxy.c2s.session.output import LAZY_TIME, ClientOutput
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from tests.examples import examples
 from tests.timing.turns import next_turn
 from tests.wires import Wire
 
@@ -418,7 +419,7 @@ class LazyTest(SynchronousTestCase):
         self.assertTrue(client.received.endswith(b"behindmore"))
         self.assertFalse(client.others_wait)
 
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(steps, st.sampled_from([0.0, LAZY_TIME / 3, LAZY_TIME * 2]))
     def test_any_order(self, steps: list[tuple[str, object]], cost: float) -> None:
         client = Client(10**9, cost)

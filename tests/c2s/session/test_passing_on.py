@@ -14,6 +14,7 @@ from tests.c2s.helpers import BIND, BOUND, SERVER_FEATURES, Lab
 from tests.c2s.server.test_negotiation import errors
 from tests.c2s.session.both_ends import ASK, NS, ack
 from tests.c2s.session.test_client_session import chunked
+from tests.examples import examples
 
 MESSAGES = (
     b"<message></message>",
@@ -111,7 +112,7 @@ class PassingOnTests(SynchronousTestCase):
     def check_the_same(self, managed: tuple[bool, bool]) -> None:
         sides = self.sides(managed)
 
-        @settings(max_examples=60)
+        @settings(max_examples=examples(60))
         @given(st.lists(st.tuples(st.booleans(), ELEMENTS, CUTS), max_size=4))
         def whatever_the_reads(said: list[tuple[bool, list[bytes], list[int]]]) -> None:
             for server, elements, cuts in said:

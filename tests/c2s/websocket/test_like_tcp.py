@@ -15,6 +15,7 @@ from tests.c2s.server import test_negotiation, test_sasl2
 from tests.c2s.server.test_negotiation import END, errors
 from tests.c2s.session import test_client_session, test_stream_management
 from tests.c2s.websocket.lab import WebSocketLab, fragments, framed
+from tests.examples import examples
 
 MODULES: tuple[ModuleType, ...] = (test_negotiation, test_sasl2, test_client_session, test_stream_management)
 #: Cases of what a WebSocket has not.
@@ -31,7 +32,7 @@ STANZAS = st.sampled_from(
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(st.lists(STANZAS, max_size=8), SIZES, SIZES)
 def every_stanza_upstream(self: Any, stanzas: list[bytes], parts: list[int], reads: list[int]) -> None:
     """However it is cut into frames, and these into reads."""
@@ -46,7 +47,7 @@ def every_stanza_upstream(self: Any, stanzas: list[bytes], parts: list[int], rea
     self.assertEqual(self.client.upstream.take(), b"".join(stanzas))
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(st.lists(STANZAS, max_size=8), SIZES)
 def every_stanza_downstream(self: Any, stanzas: list[bytes], reads: list[int]) -> None:
     """In a message of its own."""

@@ -13,6 +13,7 @@ from minimixproxy.minimix.commands.executions import Command, Commands, Done, St
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA, NS_STANZAS
 from minimixproxy.wire.stanza import parse_element, parse_stanza
 from minimixproxy.xep.data_forms import Field, Form, Values
+from tests.examples import examples
 from tests.log_events import log_events
 from tests.minimix.fakes import BARE
 
@@ -343,4 +344,4 @@ class Walk(RuleBasedStateMachine):
 
 class WalkTests(unittest.SynchronousTestCase):
     def test_any_order(self) -> None:
-        run_state_machine_as_test(Walk, settings=settings(max_examples=60, stateful_step_count=20))
+        run_state_machine_as_test(Walk, settings=settings(max_examples=examples(60), stateful_step_count=20))

@@ -10,6 +10,7 @@ from minimixproxy.minimix.history.amendments import stanza_id_of
 from minimixproxy.minimix.history.room_history import Taken
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.muc_history import HistoryRequest
+from tests.examples import examples
 from tests.minimix.fakes import ROOM, payload_of
 from tests.minimix.history.test_room_history import NOW, Recorder, Speaker, replacing, retracting
 
@@ -308,7 +309,7 @@ class Room(SynchronousTestCase):
         max_size=40,
     )
 
-    @settings(max_examples=200)
+    @settings(max_examples=examples(200))
     @given(steps)
     def test_all_see_the_same(self, steps: list[tuple[str, int]]) -> None:
         room = Speaker(history=100)

@@ -12,6 +12,7 @@ from minimixproxy.minimix.history.archive_query import MAX_IDS
 from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.xep.delays import format_time
 from minimixproxy.xep.muc import error_condition
+from tests.examples import examples
 from tests.minimix.fakes import DISCO, ROOM, payload_of, split
 from tests.minimix.history.test_room_history import NOW, Speaker, replacing, retracting
 
@@ -236,7 +237,7 @@ class Queries(Case):
         self.assertIsNotNone(answer.results[0].forwarded.message.retracted)
         self.assertNotIn(b"the<", b"".join(message.raw for message in answer.messages))
 
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(st.integers(0, 40), st.integers(1, 12), st.booleans(), st.booleans())
     def test_page_after_page_is_all(self, count: int, size: int, backwards: bool, flipped: bool) -> None:
         self.room = Speaker()

@@ -17,6 +17,7 @@ from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.delays import delay_of, format_time
+from tests.examples import examples
 from tests.minimix.fakes import ROOM, STREAM, split
 from tests.minimix.history.test_archive import RSM
 from tests.minimix.history.test_room_history import NOW, Speaker
@@ -332,7 +333,7 @@ class Reading(Case):
         question.answered(self.fin())
         self.assertEqual((self.given, len(self.outlet.asked)), ([], 1))
 
-    @settings(max_examples=25)
+    @settings(max_examples=examples(25))
     @given(st.integers(0, 30), st.integers(0, 350), st.integers(1, 400), st.booleans())
     def test_from_an_archive(self, before: int, missed: int, limit: int, ids: bool) -> None:
         """The archive that is read is our own: both ends agree, and nothing is told twice or left out."""

@@ -6,10 +6,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.examples import examples
 from tests.minimix.machine.account_machine import AccountMachine
 
 EXAMPLES = settings(
-    max_examples=20,  # of some 70 happenings each: `make fuzz` goes on, by the hundred
+    max_examples=examples(20),  # of some 70 happenings each: `make fuzz` goes on, by the hundred
     stateful_step_count=30,
     phases=(Phase.generate,),  # to make a fault smaller takes minutes: `make fuzz` does
     report_multiple_bugs=False,

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.c2s.session import output
 from minimixproxy.minimix.history import room_history
 from minimixproxy.namespaces import NS_MUC
+from tests.examples import examples
 from tests.minimix.machine.client import Client
 from tests.minimix.machine.managed_client import ManagedClient
 from tests.minimix.machine.upstream import RESOURCE
@@ -259,7 +260,7 @@ def lives(happenings: list[Step]) -> Life:
 
 class AcknowledgedTests(SynchronousTestCase):
     @settings(
-        max_examples=150,
+        max_examples=examples(150),
         phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.occupancy.phases import State
+from tests.examples import some_of
 from tests.minimix.fakes import ROOM, STREAM, World
 from tests.minimix.occupancy.waiting import (
     Step,
@@ -106,18 +109,17 @@ EVENTS: dict[str, Step] = {
 class Everybody(SynchronousTestCase):
     def test_is_answered(self) -> None:
         unanswered: list[str] = []
-        for state, (come_there, expected) in STATES.items():
-            for first, happens_first in EVENTS.items():
-                for second, happens_then in EVENTS.items():
-                    world = World(iq_timeout=100.0)
-                    come_there(world)
-                    self.assertIs(world.account.rooms[ROOM].state, expected)
-                    happens_first(world)
-                    asked = ask(world)
-                    happens_then(world)
-                    wait_long(world)
-                    for kind in not_answered(world, asked):
-                        unanswered.append(f"{state}; {first}; {kind}; {second}")
+        for state, first, second in some_of(product(STATES, EVENTS, EVENTS)):
+            come_there, expected = STATES[state]
+            world = World(iq_timeout=100.0)
+            come_there(world)
+            self.assertIs(world.account.rooms[ROOM].state, expected)
+            EVENTS[first](world)
+            asked = ask(world)
+            EVENTS[second](world)
+            wait_long(world)
+            for kind in not_answered(world, asked):
+                unanswered.append(f"{state}; {first}; {kind}; {second}")
         self.assertEqual(unanswered, [])
 
 

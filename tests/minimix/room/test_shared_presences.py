@@ -13,6 +13,7 @@ from minimixproxy.namespaces import NS_MUC_USER
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.recognizing import KnownPresences, RecognizingFramer
 from minimixproxy.wire.stanza import Stanza
+from tests.examples import examples
 from tests.minimix.fakes import HEADER, ROOM, World
 
 STREAMS = [f"{name}@a.test/minimix.{name}" for name in ("alice", "eve", "dan")]
@@ -79,7 +80,7 @@ def alone() -> list[Account]:
 
 
 class SharedPresences(SynchronousTestCase):
-    @settings(max_examples=60)
+    @settings(max_examples=examples(60))
     @given(st.lists(EVENTS, max_size=8), st.lists(EVENTS, max_size=8))
     def test_as_without_sharing(
         self,
