@@ -267,6 +267,7 @@ class Account:
         self._pausing.remove(session)
         self._direct.remove(session)
         self._user.session_closed(session)
+        self._bookmarks.session_closed(session)
 
     def session_managed(self, session: SessionPort) -> None:
         """From now on a client acknowledges what it gets (XEP-0198)."""
@@ -314,7 +315,7 @@ class Account:
         if not stanza.readable:
             return self._unreadable_from_client(session, stanza)
         if MARK in stanza.raw and self.is_enrolled:
-            self._bookmarks.client_said(stanza)
+            self._bookmarks.client_said(session, stanza)
         self.push.from_client(session, stanza, noted=self.is_enrolled)
         if displayed.MARK in stanza.raw and self.is_enrolled:
             self._up_to.from_client(stanza)
@@ -439,6 +440,8 @@ class Account:
             return False
         if MARK in stanza.raw and self.is_enrolled:
             self._bookmarks.server_said(stanza)
+        if self._bookmarks.awaits_answers and stanza.name == "iq":
+            self._bookmarks.answered(session, stanza)
         if stanza.name == "message" and displayed.MARK in stanza.raw and self.is_enrolled:
             self._up_to.to_client(stanza)
         if self.push.concerned and self.push.from_server(session, stanza, self.rooms):

@@ -2,6 +2,7 @@
 
 What clients write and what the server tells them only calls for another reading on the account stream, a moment
 later: the reading is the truth. So nothing that is written here, and comes back as news, can go round in circles.
+A reading may overtake a client's write, which goes by another stream: the answer to the write calls for one, too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from itertools import islice
 from typing import Protocol
 
 from minimixproxy.config.settings import Rooms
-from minimixproxy.jids import parse_jid
+from minimixproxy.jids import parse_jid, whose
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.bookmarks.events import told_by_server, written_by_client
 from minimixproxy.minimix.bookmarks.poller import BookmarkPoller, ReadAccount
@@ -21,6 +22,7 @@ from minimixproxy.minimix.bookmarks.unfollowed import UnfollowedBookmarks, Unfol
 from minimixproxy.minimix.bookmarks.write_back import BookmarkWriteBack
 from minimixproxy.minimix.interfaces.endings import Why
 from minimixproxy.minimix.interfaces.journal import KeptMembership
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.bookmarks import Bookmark, Bookmarks
@@ -88,6 +90,7 @@ class BookmarkFollower:
         self._unmarked: set[str] = set()  # the room that is being left for its bookmark: that needs no other
         self._unfollowed = UnfollowedBookmarks(account.bare, lambda: settings.max_rooms, journal)
         self._rewritten: set[str] = set()  # rooms whose bookmarks were written since, be it with the same content
+        self._open: dict[SessionPort, str] = {}  # by client: the id of what it wrote last, and has no answer to yet
 
     # What happens ----------------------------------------------------------------------------------------------
 
@@ -125,9 +128,29 @@ class BookmarkFollower:
         """The account stream is open (again): bookmarks may have changed in between."""
         self._poller.opened()
 
-    def client_said(self, stanza: Stanza) -> None:
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether `answered` wants to see IQs of the server to clients."""
+        return bool(self._open)
+
+    def client_said(self, session: SessionPort, stanza: Stanza) -> None:
         """Look at a stanza of a client."""
-        self._written(written_by_client(stanza))
+        rooms = written_by_client(stanza)
+        if rooms is not None:
+            self._open[session] = stanza.get("id") or ""
+        self._written(rooms)
+
+    def answered(self, session: SessionPort, iq: Stanza) -> None:
+        """Look at an IQ of the server to a client: what it wrote last is in its bookmarks now, or never will be."""
+        if iq.get("type") not in ("result", "error") or iq.get("id") != self._open.get(session):
+            return
+        if whose(iq.get("from"), self._account.bare).is_server:
+            self.session_closed(session)
+
+    def session_closed(self, session: SessionPort) -> None:
+        """A client is gone: what it wrote last was the last."""
+        if self._open.pop(session, None) is not None:
+            self._poller.news()
 
     def server_said(self, stanza: Stanza) -> None:
         """Look at a stanza from the server to a client."""

@@ -189,6 +189,19 @@ class BookmarksOfAccount(SynchronousTestCase):
         self.world.account.stop()
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
+    def test_what_a_client_writes_is_read_once_more_when_it_is_answered(self) -> None:
+        """The server may have read for the account before it wrote for the client."""
+        session = self.in_room()
+        xml = f"<pubsub xmlns='{NS_PUBSUB}'><retract node='{NS_BOOKMARKS}'><item id='{ROOM}'/></retract></pubsub>"
+        self.world.client(session, f"<iq type='set' id='w'>{xml}</iq>")
+        self.world.clock.advance(DEBOUNCE)
+        self.answers(ROOM)
+        answer = parse_stanza(f"<iq type='result' id='w' to='{session.jid}'/>")
+        self.assertFalse(self.world.account.from_server(session, answer))
+        self.world.clock.advance(DEBOUNCE)
+        self.answers()
+        self.assertTrue(self.world.account.rooms[ROOM].leaving, "nobody is in it but for its bookmark")
+
 
 class SyncedAccount(BookmarksOfAccount):
     def setUp(self) -> None:

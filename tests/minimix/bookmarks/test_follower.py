@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,7 +21,7 @@ from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.bookmarks import Bookmarks
 from minimixproxy.xep.stanza_errors import error_payload
 from tests.log_events import log_events
-from tests.minimix.fakes import BARE, ROOM, STREAM
+from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession
 
 NS_BOOKMARKS = "urn:xmpp:bookmarks:1"
 NS_PUBSUB = "http://jabber.org/protocol/pubsub"
@@ -170,6 +170,7 @@ class FollowerTest(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.phone = FakeSession("phone", self.clock)
         self.account = FakeAccount()
         self.made(bookmarks=self.mode)
 
@@ -201,13 +202,13 @@ class FollowerTest(SynchronousTestCase):
 
     def again(self) -> None:
         """Something has changed."""
-        self.follower.client_said(self.publication())
+        self.follower.client_said(self.phone, self.publication())
         self.clock.advance(DEBOUNCE)
 
-    def publication(self, *rooms: str) -> Stanza:
+    def publication(self, *rooms: str, id_: str = "1") -> Stanza:
         items = "".join(f"<item id='{room}'/>" for room in rooms)
         publish = f"<publish node='{NS_BOOKMARKS}'>{items}</publish>"
-        return parse_stanza(f"<iq type='set'><pubsub xmlns='{NS_PUBSUB}'>{publish}</pubsub></iq>")
+        return parse_stanza(f"<iq type='set' id='{id_}'><pubsub xmlns='{NS_PUBSUB}'>{publish}</pubsub></iq>")
 
     def take(self) -> list[tuple[Any, ...]]:
         log, self.account.log = self.account.log, []
@@ -337,7 +338,7 @@ class Following(FollowerTest):
         self.again()
         self.follower.stream_opened()
         self.assertEqual(self.take(), [])
-        self.follower.client_said(self.publication(ROOM))
+        self.follower.client_said(self.phone, self.publication(ROOM))
         self.clock.advance(DEBOUNCE)
         self.assertEqual(self.take(), [("enter", ROOM, "alice", None)])
         self.account.items[OTHER] = conference(inner="<nick>x</nick>")
@@ -364,7 +365,7 @@ class Following(FollowerTest):
                     self.assertEqual(self.kept[-1], {})
                     continue
                 if way == "written anew":
-                    self.follower.client_said(self.publication(ROOM))
+                    self.follower.client_said(self.phone, self.publication(ROOM))
                 elif way == "changed":
                     self.restarts()
                     self.account.items[ROOM] = conference(inner="<nick>x</nick>")
@@ -394,7 +395,7 @@ class Following(FollowerTest):
         self.comes()
         self.take()
         self.account.answering = False
-        self.follower.client_said(self.publication(ROOM))
+        self.follower.client_said(self.phone, self.publication(ROOM))
         self.clock.advance(DEBOUNCE)
         self.removed()
         self.account.answer()
@@ -562,13 +563,48 @@ class Reading(FollowerTest):
 
     def test_a_moment_after_a_change_and_once(self) -> None:
         for _ in range(10):
-            self.follower.client_said(self.publication(ROOM))
+            self.follower.client_said(self.phone, self.publication(ROOM))
             self.told(f"<items node='{NS_BOOKMARKS}'><retract id='{ROOM}'/></items>")
         self.assertTrue(self.follower.busy)
         self.assertEqual(self.account.requests, 0)
         self.clock.advance(DEBOUNCE)
         self.assertEqual(self.account.requests, 1)
         self.assertFalse(self.follower.busy)
+
+    def read_again(self, says: Callable[[], None]) -> int:
+        """How often bookmarks are read after this was said."""
+        before = self.account.requests
+        says()
+        self.clock.advance(DEBOUNCE)
+        return self.account.requests - before
+
+    def test_a_write_that_is_answered_late(self) -> None:
+        """A busy server may have read for us before it wrote for the client."""
+        phone, laptop = self.phone, FakeSession("laptop", self.clock)
+        for kind in ("result", "error"):
+            self.follower.client_said(phone, self.publication(ROOM, id_="a"))
+            self.follower.client_said(phone, self.publication(ROOM, id_="b"))
+            self.clock.advance(DEBOUNCE)
+            self.assertTrue(self.follower.awaits_answers)
+            for session, id_, said, sender in (
+                (phone, "a", kind, BARE),  # not the last
+                (phone, "b", "get", BARE),
+                (phone, "b", kind, f"{BARE}/x"),
+                (phone, "b", kind, ROOM),
+                (laptop, "b", kind, BARE),
+            ):
+                iq = parse_stanza(f"<iq type='{said}' id='{id_}' from='{sender}'/>")
+                self.assertEqual(self.read_again(lambda: self.follower.answered(session, iq)), 0, iq)  # noqa: B023
+            answer = parse_stanza(f"<iq type='{kind}' id='b'/>")
+            self.assertEqual(self.read_again(lambda: self.follower.answered(phone, answer)), 1)  # noqa: B023
+            self.assertFalse(self.follower.awaits_answers)
+            self.assertEqual(self.read_again(lambda: self.follower.answered(phone, answer)), 0)  # noqa: B023
+
+    def test_a_write_that_is_not_answered_before_its_client_goes(self) -> None:
+        self.follower.client_said(self.phone, self.publication(ROOM))
+        self.clock.advance(DEBOUNCE)
+        self.assertEqual(self.read_again(lambda: self.follower.session_closed(self.phone)), 1)
+        self.assertEqual(self.read_again(lambda: self.follower.session_closed(self.phone)), 0)
 
     def test_changes_go_on_and_on(self) -> None:
         for _ in range(100):
@@ -601,7 +637,7 @@ class Reading(FollowerTest):
 
     def test_other_news(self) -> None:
         self.told("<items node='urn:xmpp:avatar:metadata'/>")
-        self.follower.client_said(parse_stanza("<message><body>urn:xmpp:bookmarks:1</body></message>"))
+        self.follower.client_said(self.phone, parse_stanza("<message><body>urn:xmpp:bookmarks:1</body></message>"))
         self.clock.advance(DEBOUNCE)
         self.assertEqual(self.account.requests, 0)
 
