@@ -66,6 +66,11 @@ class AccountLink:
         """The account's bare JID, prepared."""
         return self._own.bare
 
+    @property
+    def listens(self) -> bool:
+        """Whether `heard` has to be told of what the server says: no JID is known, or something is watched."""
+        return self._login is not None or bool(self.watch)
+
     # From the client -------------------------------------------------------------------------------------------
 
     def takes_from_client(self, stanza: Stanza) -> bool:
@@ -109,6 +114,8 @@ class AccountLink:
         """A stanza of the server has passed: it may be the answer to something that is watched."""
         try:
             answer = self.watch.heard(stanza)
+            if answer is None and self._login is not None:
+                answer = self.watch.binding_in(stanza)
             if answer is not None:
                 self.learned(answer)
                 self._of_the_session(answer)

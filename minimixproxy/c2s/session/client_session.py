@@ -36,6 +36,9 @@ from minimixproxy.xep.stream_features import HIDDEN, HIDDEN_ONCE_BOUND, shown_fe
 from minimixproxy.xep.stream_headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
 
 
+UNBOUND = 120.0  # seconds that a client has to bind a resource: without one it is of no account
+
+
 class ClientSession:
     """Both streams of a client that is logged in: their beginning, and how they end. Also the account's `SessionPort`.
 
@@ -103,7 +106,7 @@ class ClientSession:
         self._link = AccountLink(self, context.accounts, login)
         parts = SessionParts(self._output, self._server, self._link)
         self._from_server = FromServer(self, parts)
-        self._close_call: Any = None
+        self._close_call: Any = None  # ends it, for what its client has not done in time
         self._client.begin(parts)
 
     def start(self, header: StreamOpened, features: Stanza, behind: list[Event], early: list[Event]) -> None:
@@ -116,9 +119,18 @@ class ClientSession:
         self.log.info("session of {account} begins, from {address}", account=self._link.name, address=self._client.peer)
         if behind:
             self._from_server.take(behind)
+        self._has_to_bind()
         if early:
             self._client.client_events(early)
         self._client.read_on()
+
+    def _has_to_bind(self) -> None:
+        self._close_call = self._context.clock.callLater(UNBOUND, self._stays_unbound)
+
+    def _stays_unbound(self) -> None:
+        self._close_call = None
+        self.log.info("session of {account} ends: it has bound no resource in time", account=self._link.name)
+        self.close("connection-timeout", "no resource was bound in time")
 
     def start_inline(self, header: StreamOpened, features: Stanza, inline: InlineStart) -> None:
         """Take over the server's stream too, of which the client has seen nothing yet; say that the login succeeded.
@@ -139,6 +151,8 @@ class ClientSession:
         self.log.info("session of {account} begins, from {address}", account=self._link.name, address=self._client.peer)
         if inline.jid:
             self._begin_bound(inline)
+        else:
+            self._has_to_bind()
         self._server.release()
         if inline.early:
             self._client.client_events(inline.early)
@@ -332,6 +346,7 @@ class ClientSession:
     def bound(self, jid: str) -> None:
         """The server has bound a JID of the login's account."""
         self.jid = jid
+        self._drop_close_call()
         self._output.flush()
         if self._managed_upstream:
             self._server.manage()
@@ -376,12 +391,15 @@ class ClientSession:
         self._server.end(self._link.watch, self._link.learned)
 
     def _leave_account(self) -> None:
-        if self._close_call is not None:
-            self._close_call.cancel()
-            self._close_call = None
+        self._drop_close_call()
         self._client.leave()
         self._output.stop_taking()
         self._link.leave()
+
+    def _drop_close_call(self) -> None:
+        if self._close_call is not None:
+            self._close_call.cancel()
+            self._close_call = None
 
     def client_closes(self) -> None:
         """Let the server close its side too: until it does, or `CLOSE_TIMEOUT` is over, its stanzas still pass."""

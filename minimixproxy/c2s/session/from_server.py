@@ -96,7 +96,7 @@ class FromServer:
             self._got = None  # the client gets another in its place, if any
             return
         self._give(stanza)
-        if link.watch:
+        if link.listens:
             link.heard(stanza)
             self._session.answered()
 
@@ -122,7 +122,7 @@ class FromServer:
                 self._session.close("remote-connection-failed", "the server's stream is broken")
             return
         self._output.say(stanza.raw)
-        if self._link.watch:
+        if self._link.listens:
             self._link.heard(stanza)
             self._session.answered()
 

@@ -5,6 +5,8 @@ They are binding, carbons, and a password that is changed or an account that is 
 Only the server is believed, and only about what it was asked: a request counts if it goes to the server itself, its
 answer if it is the first one with that id that the server itself gives, and if no other request had that id meanwhile.
 All else passes and nothing follows from it.
+
+A binding is learned of however it was asked for (`binding_in`), for a session that nobody knows of could not be ended.
 """
 
 from __future__ import annotations
@@ -207,6 +209,17 @@ class RequestWatch:
         if learned == Removed(certain=False):
             self._perhaps_removed = True
         return learned
+
+    def binding_in(self, iq: Stanza) -> Learned | None:
+        """Return what was bound by an answer to a request that is not followed, for a session without a JID.
+
+        Prosody 0.12 binds without an id, ejabberd 23.01 whoever is asked, and answers in that one's name. To a client
+        without an address nobody else speaks; what is no answer of the server's own ends no session, all the same.
+        """
+        if (iq.name, iq.get("type")) != ("iq", "result") or not iq.has_payload(NS_BIND, "bind"):
+            return None
+        learned = _bound(iq, self._own)
+        return learned if isinstance(learned, Bound) or self._own.is_server(iq.get("from")) else None
 
     def ended(self, error: Stanza) -> Removed | None:
         """The server ends the stream with an error: that of a removed account, if the client has asked for that?"""

@@ -581,7 +581,7 @@ class TimesTest(NegotiationTest):
 
     def test_no_timeout_once_in_session(self) -> None:
         client = self.lab.client()
-        client.log_in()
+        client.bind()
         self.lab.clock.advance(1000)
         self.assertFalse(client.wire.closing)
 

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.c2s.session.acknowledgements import EVERYTHING, LATE, Acknowledgements
+from minimixproxy.c2s.session.client_session import UNBOUND
 from minimixproxy.c2s.session.output import ClientOutput
 from minimixproxy.c2s.session.paced_reading import AT_ONCE, BYTES_AT_ONCE
 from minimixproxy.c2s.upstream.connecting import Login
@@ -253,20 +254,31 @@ class BindingTest(SessionTest):
         client.serve(BOUND)
         self.assertEqual(len(self.lab.accounts.bound), 2)
 
-    def test_unasked_results_bind_nothing(self) -> None:
-        client = self.lab.client()
-        client.log_in()
-        client.serve(BOUND)
-        client.send(BIND.replace(b"b1", b"b2"))
-        client.serve(BOUND)
-        self.assertEqual(len(self.lab.accounts.bound), 1)
-
-    def test_only_an_iq_asks(self) -> None:
-        client = self.lab.client()
-        client.log_in()
-        client.send(BIND.replace(b"<iq", b"<message").replace(b"</iq", b"</message"))
-        client.serve(BOUND)
-        self.assertEqual(len(self.lab.accounts.bound), 1)
+    def test_however_it_was_asked_for(self) -> None:
+        """Servers bind what is asked for without an id, or somebody else: nobody could end a session unknown here."""
+        enable = b"<iq type='set' id='%d'><enable xmlns='urn:xmpp:carbons:2'/></iq>"
+        to = b"id='b1' to='x@y.example'"
+        for number, (asked, answer) in enumerate(
+            (
+                (b"", BOUND),
+                (BIND.replace(b" id='b1'", b""), BOUND.replace(b" id='b1'", b"")),
+                (BIND.replace(b"b1", b""), BOUND.replace(b"b1", b"")),
+                (BIND.replace(b"'set'", b"'get'"), BOUND),
+                (BIND.replace(b"<iq", b"<message").replace(b"</iq", b"</message"), BOUND),
+                (BIND.replace(b"id='b1'", to), BOUND.replace(b"id='b1'", to.replace(b"to=", b"from="))),
+                (BIND + enable.replace(b"%d", b"b1"), BOUND),
+                (b"".join(enable % number for number in range(20)) + BIND, BOUND),
+            )
+        ):
+            client = self.lab.client()
+            client.log_in()
+            client.send(asked)
+            resource = b"/r%d<" % number
+            self.assertEqual(
+                client.serve(answer.replace(b"/r<", resource)), answer.replace(b"/r<", resource), "as it is"
+            )
+            self.assertEqual(self.lab.accounts.bound[number + 1 :], [client.session], asked)
+            self.assertEqual(client.session.jid, f"a@example.org/r{number}")
 
     def test_a_second_bind_is_between_client_and_server(self) -> None:
         self.assertEqual(self.up(BIND), BIND)
@@ -284,6 +296,18 @@ class BindingTest(SessionTest):
         self.assertEqual(len(self.lab.accounts.bound), 1)
         client.serve(BOUND)
         self.assertEqual(self.lab.accounts.bound[-1].jid, "a@example.org/r")
+
+    def test_not_bound_in_time(self) -> None:
+        """Nobody ends the session of an account that has none: it is not to stay for ever."""
+        client = self.lab.client()
+        client.log_in()
+        self.lab.clock.advance(UNBOUND - 1)
+        self.assertEqual(client.send(BIND), b"")
+        self.assertFalse(client.wire.closing, "it has asked, but the server has to answer")
+        self.lab.clock.advance(1)
+        self.assertEqual((errors(client.wire.take()), client.wire.closing), ([b"connection-timeout"], True))
+        self.lab.clock.advance(2 * UNBOUND)
+        self.assertFalse(self.client.wire.closing)
 
     def test_bound_to_another_account(self) -> None:
         """The client gets a stream error, the operator a line, the account nothing."""
@@ -315,12 +339,9 @@ class BindingTest(SessionTest):
         client.serve(BOUND)
         self.assertEqual(self.lab.accounts.bound[-1].jid, "a@example.org/r")
 
-    def test_whose_bind_was_hidden_passes(self) -> None:
+    def test_who_says_that_another_is_bound_is_not_heard(self) -> None:
         client = self.lab.client()
         client.log_in()
-        enable = b"<iq type='set' id='b1'><enable xmlns='urn:xmpp:carbons:2'/></iq>"
-        client.send(BIND + enable)
-        client.serve(BOUND + b"<iq type='result' id='b1'/>")
         client.send(BIND.replace(b"id='b1'", b"id='x' to='mallory@example.org/y'"))
         client.serve(BOUND.replace(b"id='b1'", b"id='x' from='mallory@example.org/y'").replace(b">a@", b">victim@"))
         self.assertEqual(len(self.lab.accounts.bound), 1)
