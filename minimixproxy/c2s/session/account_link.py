@@ -77,7 +77,10 @@ class AccountLink:
         """Tell whether the account takes a stanza of the client. Raises what a fault of ours raises."""
         try:
             if stanza.name == "iq" and not self.watch.asked(stanza):
-                self.log.warn("{jid} has too many requests to its server open: one is not followed", jid=self.name)
+                self.log.warn(
+                    "{jid} has too many requests to its server open, or one that is too large: it is not followed",
+                    jid=self.name,
+                )
             account = self._account
             return account is not None and account.from_client(self._session, stanza)
         except UnusableStanza as error:  # it is the receiver's affair

@@ -35,7 +35,6 @@ from minimixproxy.xep.client_state import INACTIVE
 from minimixproxy.xep.stream_features import HIDDEN, HIDDEN_ONCE_BOUND, shown_features
 from minimixproxy.xep.stream_headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
 
-
 UNBOUND = 120.0  # seconds that a client has to bind a resource: without one it is of no account
 
 

@@ -20,7 +20,7 @@ from minimixproxy.namespaces import NS_BIND, NS_CARBONS, NS_REGISTER, NS_STREAM,
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.registration import is_name_of, is_plain_removal, is_removal, submitted
 
-MAX_WATCHED = 16
+MAX_WATCHED, LARGEST = 16, 16 * 1024  # requests, and bytes of one: its id, or a password, is kept
 #: How servers end the streams of an account that is removed: Prosody 0.12 by the first, ejabberd 23.01 by the second.
 AFTER_REMOVAL = frozenset({(NS_STREAM_ERRORS, "not-authorized"), (NS_STREAM_ERRORS, "conflict")})
 
@@ -144,7 +144,7 @@ class RequestWatch:
         return self._perhaps_removed or any(open_.lasting for open_ in self._open.values())
 
     def asked(self, iq: Stanza) -> bool:
-        """The client sent an IQ. Returns False if it is of interest, but too many are open: its answer is ignored."""
+        """The client sent an IQ. False: it is of interest, but too large or one too many: its answer is ignored."""
         if (again := self._open.get(iq.get("id") or "")) is not None:
             self._asked_again(again, iq)
             return True
@@ -156,7 +156,7 @@ class RequestWatch:
         if not iq.get("id") or not self._own.is_server(iq.get("to")):
             self._not_followed(read_result, iq)
             return True
-        if len(self._open) >= MAX_WATCHED:
+        if len(self._open) >= MAX_WATCHED or len(iq.raw) > LARGEST:
             self._not_followed(read_result, iq)
             return False
         self._open[iq["id"]] = _Open(read_result, iq.has_payload(NS_REGISTER, "query"))

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.c2s.session.request_watch import MAX_WATCHED, Bound, CarbonsChanged, Learned, Misbound, RequestWatch
+from minimixproxy.c2s.session.request_watch import (
+    LARGEST,
+    MAX_WATCHED,
+    Bound,
+    CarbonsChanged,
+    Learned,
+    Misbound,
+    RequestWatch,
+)
 from minimixproxy.c2s.upstream.binding import BadBinding, Own
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.sasl import account_key
@@ -14,6 +22,7 @@ BIND = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
 JID = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>{}</jid></bind>"
 ENABLE = "<enable xmlns='urn:xmpp:carbons:2'/>"
 DISABLE = "<disable xmlns='urn:xmpp:carbons:2'/>"
+REGISTER = "<query xmlns='jabber:iq:register'>{}</query>"
 ALICE = JID.format("alice@a.test/phone")
 VICTIM = JID.format("victim@a.test/x")
 
@@ -125,6 +134,17 @@ class WatchTest(SynchronousTestCase):
         )
         self.assertEqual(learned, [])
         self.assertFalse(self.watch)
+
+    def test_too_large_to_be_kept(self) -> None:
+        """Ids and passwords of a client that reads no answer; a removal is looked for in how the stream ends."""
+        for request in (
+            iq("set", "1" * LARGEST, BIND),
+            iq("set", "1", REGISTER.format("<username>alice</username><password>" + "p" * LARGEST + "</password>")),
+        ):
+            self.assertIs(self.watch.asked(request), False)
+        self.assertFalse(self.watch)
+        self.assertIs(self.watch.asked(iq("set", "1" * LARGEST, REGISTER.format("<remove/>"))), False)
+        self.assertTrue(self.watch.lasting)
 
     def test_what_is_no_excess(self) -> None:
         roster = "<query xmlns='jabber:iq:roster'/>"
