@@ -20,7 +20,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.transport.peers": {"_IPV6_PREFIX": 64},
     "c2s.server.login_queue": {"MAX_WAITING": 10, "LONGEST": 180},
     "c2s.server.counted_connection": {"MAX_UNKNOWN": 1000, "MAX_REASON": 100, "READ": 8192},
-    "c2s.server.negotiation": {"MAX_REFUSALS": 10},
+    "c2s.server.negotiation": {"MAX_EARLY": 100, "MAX_REFUSALS": 10},
     "c2s.server.holder_search": {"TRIES": 3, "LAST_PAUSE": 1},
     "c2s.server.client_login": {"MAX_FAILURES": 3},
     "c2s.server.client_registration": {"REQUEST_TIME": 600, "LONGEST": 1800},
@@ -123,7 +123,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "LARGEST_FROM_SERVER": 16 * 1024**2,
         "MAX_BEFORE_BOUND": 100,
     },
-    "c2s.session.request_watch": {"MAX_WATCHED": 16},
+    "c2s.session.request_watch": {"MAX_WATCHED": 16, "LARGEST": 16 * 1024},
     "clientproxy.component": {
         "HANDSHAKE_TIMEOUT": 30,
         "FIRST_RETRY": 15,

@@ -29,8 +29,13 @@ class ClientRegistration:
             self._ends = self._registrar.clock.seconds() + LONGEST
         return self._registration.ask(request)
 
-    def patience(self) -> float:
-        """Return the seconds that the client has from now to its next request, or to login."""
+    def patience(self, domain: Domain) -> float | None:
+        """Return the seconds that the client has from now to its next request, or to login.
+
+        None: no more than it had, for there is nothing to be filled in: else a stranger could stay for its asking.
+        """
+        if not self._registrar.is_offered(domain):
+            return None
         return max(0.0, min(REQUEST_TIME, self._ends - self._registrar.clock.seconds()))
 
     def close(self) -> None:

@@ -57,6 +57,7 @@ NOT_LOGGED_IN = Tally(
     "Connections of clients that were ended before they were logged in, or because their address has too many.",
     reason=(TOO_MANY, UNKNOWN, UNTRUSTED, *stream_headers.CONDITIONS),
 )
+MAX_EARLY = 100  # elements that a stranger may send ahead: a read of small ones is many, and each is an object
 MAX_REFUSALS = 10  # of what the proxy does not do: the answers are larger, and a stranger need not read them
 
 
@@ -96,9 +97,15 @@ class Negotiation:
             if self._stream.framer is not framer or self._state is State.OVER:
                 return
             if self._state in WAITING:
-                self._waiting.early.append(event)
+                self._sent_ahead(event)
             elif not isinstance(event, Keepalive):
                 self._step(event)
+
+    def _sent_ahead(self, event: Event) -> None:
+        if self._logged_in is None and len(self._waiting.early) == MAX_EARLY:
+            self.close("policy-violation", "too much was sent ahead")
+        else:
+            self._waiting.early.append(event)
 
     @property
     def address(self) -> str:
@@ -218,7 +225,9 @@ class Negotiation:
             self._unexpected(stanza)
             return
         work = self._registration.ask(request, self._domain, self._stream.peer)
-        self._time.start(self._registration.patience())
+        patience = self._registration.patience(self._domain)
+        if patience is not None:
+            self._time.start(patience)
         self._wait_for(State.REGISTERING, work, self._registration_answered)
 
     def _registration_answered(self, answer: bytes) -> None:
@@ -410,6 +419,9 @@ class Negotiation:
 
     def _not_joined(self, failure: Failure) -> None:
         error = failure.value
+        if isinstance(error, UnusableStanza):  # that was sent ahead, and has its turn since there is no session
+            self.failed(failure)
+            return
         if isinstance(error, UpstreamError):
             account = self._logged_in.login.account if self._logged_in is not None else ""
             self._no_stream(account, error)

@@ -57,6 +57,11 @@ class Registrar:
         self.offers = offers
         self._open: Shares[str] = Shares()  # by address, and by domain
 
+    def is_offered(self, domain: Domain) -> bool:
+        """Tell whether clients may register at a domain, as far as is known."""
+        offer = self.offers.known(domain)
+        return domain.registration and (offer is None or bool(offer.registration))
+
     @property
     def requests_per_client(self) -> int:
         """How many requests a client may make before its login."""
@@ -141,8 +146,7 @@ class Registration:
 
     def _check_offer(self) -> None:
         """XEP-0077 §3.1: a host that supports no registration says `service-unavailable`."""
-        offer = self._registrar.offers.known(self._domain)
-        if not self._domain.registration or (offer is not None and not offer.registration):
+        if not self._registrar.is_offered(self._domain):
             raise _Refused("cancel", "service-unavailable")
 
     def _told(self, request: Request, condition: str) -> None:

@@ -18,6 +18,7 @@ from minimixproxy.c2s.errors import UpstreamUnreachable
 from minimixproxy.c2s.server import registrar
 from minimixproxy.c2s.server.client_registration import LONGEST, REQUEST_TIME
 from minimixproxy.c2s.server.limits import RegistrationGuard
+from minimixproxy.c2s.server.negotiation import MAX_EARLY
 from minimixproxy.c2s.server.offers import FRESH, PATIENCE, RETRY
 from minimixproxy.c2s.upstream.connecting import server_framing
 from minimixproxy.config.settings import Limits
@@ -26,6 +27,7 @@ from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep import registration
 from minimixproxy.xep.registration import FEATURES, is_answer, request_of, shown, submitted
 from tests.c2s.helpers import HEADER, SERVER_HEADER, Lab, LabClient, plain
+from tests.c2s.server.test_negotiation import errors
 from tests.log_events import observe
 from tests.wires import Wire
 
@@ -244,6 +246,13 @@ class OffersTest(RegistrationTest):
         _stream, wire = self.answer_contact()
         self.assertEqual(len(self.lab.logins), 1)
         self.assertTrue(wire.aborted)  # what was opened to look is closed
+
+    def test_too_much_sent_ahead(self) -> None:
+        """A read of small elements is many, and there may be as many connections of an address."""
+        for number, ends in ((MAX_EARLY, False), (MAX_EARLY + 1, True)):
+            client = self.lab.client()
+            answer = client.send(HEADER + b"<a/>" * number)
+            self.assertEqual((errors(answer), client.wire.closing), ([b"policy-violation"] if ends else [], ends))
 
     def test_one_question_for_all(self) -> None:
         clients = [self.lab.client() for _ in range(3)]
@@ -595,6 +604,19 @@ class PassingTest(RegistrationTest):
 
 
 class SwitchedOffTest(unittest.TestCase):
+    def test_who_asks_has_no_more_time(self) -> None:
+        """Nor where its server offers none: a stranger would stay for half an hour."""
+        without, barren = Lab(Path(self.mktemp()), registration=False), Lab(Path(self.mktemp()), registration=True)
+        barren.context.offers.learned(barren.settings.domain["example.org"], BARREN)
+        for lab in (without, barren):
+            client = lab.client()
+            client.send(HEADER)
+            for _ in range(2):
+                self.assertIn(b"service-unavailable", client.send(GET))
+                self.assertFalse(client.wire.closing)
+                lab.clock.advance(lab.settings.limits.authentication_timeout / 2)
+            self.assertIn(b"connection-timeout", client.wire.take())
+
     def test_nothing_is_asked_of_the_server(self) -> None:
         lab = Lab(Path(self.mktemp()), registration=False)
         client = lab.client()

@@ -6,14 +6,16 @@ import re
 from base64 import b64encode
 from pathlib import Path
 
-from twisted.logger import formatEvent
+from twisted.logger import LogLevel, formatEvent
 from twisted.trial.unittest import TestCase
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamRefused
 from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.wire.trees import MAX_TAGS
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.c2s.helpers import BIND, BOUND, HEADER, PLAIN_FEATURES, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, plain
+from tests.c2s.server.test_negotiation import errors
 from tests.c2s.server.test_offers import features
 from tests.log_events import log_events
 from tests.wires import Wire
@@ -398,6 +400,18 @@ class BindingTest(Sasl2Case):
         client = self.logged_in(bind())
         error = b"<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
         self.assertIn(b"<temporary-auth-failure", client.serve(SERVER_HEADER + error))
+
+    def test_what_cannot_be_read_is_sent_ahead(self) -> None:
+        """It has its turn when the login has come to nothing; it is no fault of ours, nor is it logged as one."""
+        client = self.client()
+        client.send(authenticate(bind()))
+        client.accept_login()
+        client.send(b"<auth xmlns='%b' mechanism='PLAIN'>%b</auth>" % (SASL, b"<a/>" * MAX_TAGS))
+        self.turn()
+        answer = client.serve(SERVER_HEADER + b"<nonsense/>")
+        expected = [b"temporary-auth-failure", b"policy-violation"]
+        self.assertEqual((errors(answer), client.wire.closing), (expected, True))
+        self.assertEqual([event for event in self.events if event["log_level"] > LogLevel.warn], [])
 
     def test_gone_meanwhile(self) -> None:
         client = self.logged_in(bind())
