@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -19,6 +19,7 @@ from minimixproxy.cluster import tallies
 from minimixproxy.cluster.departures import GRACE
 from minimixproxy.cluster.handing_on import HandingOn
 from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Run
+from minimixproxy.cluster.questions import Questions
 from minimixproxy.cluster.shares import own_share, takers
 from minimixproxy.cluster.taking import Taking
 from minimixproxy.cluster.view import View
@@ -34,7 +35,6 @@ LOOK: Final = 1.0  # seconds between looks at the cluster
 LONGEST_LOOK: Final = 300.0  # seconds; each statement has its limit, but an answer may be lost without an error
 THOROUGH: Final = 600.0  # seconds between looks for accounts that no process has ever had
 THOROUGH_AGAIN: Final = 120.0  # seconds until the next one, if one has failed
-MOST_WAITING: Final = 1000  # questions to the database at a time
 
 _FORGOTTEN: Final = (
     "the database does not know any more that accounts are this process's, as after a failover to a replica that was "
@@ -42,12 +42,6 @@ _FORGOTTEN: Final = (
 )
 _ENDS: Final = "this process ends, and others take what it has"
 _Result = TypeVar("_Result")
-
-
-class _Heard(NamedTuple):
-    """An answer of the database's. `elsewhere`: None if the account is here, or nobody knows it."""
-
-    elsewhere: Elsewhere | None
 
 
 class Holding:
@@ -67,8 +61,7 @@ class Holding:
         self._lost: Callable[[StateError], None]
         self.when_over: Callable[[int], None] = lambda _number: None  # is told of each process that is over
         self.held: dict[str, float] = {}  # until when, at least: a client may be about to bind a resource
-        self._busy: dict[str, list[Deferred[_Heard | None]]] = {}  # asked for, or being let go; who waits for that
-        self._questions = 0  # to the database, for accounts
+        self._questions = Questions(self.held)
         self._taking = Taking(self._take, lambda: not self._ended, clock)
         self._unsure = self._taking.unsure
         self._ended = False
@@ -96,7 +89,7 @@ class Holding:
 
     def is_busy(self, bare: str) -> bool:
         """Tell whether an account is asked for, or is being let go."""
-        return bare in self._busy
+        return bare in self._questions
 
     @property
     def live(self) -> Sequence[Holder]:
@@ -131,29 +124,17 @@ class Holding:
     async def _ask(
         self, bare: str, question: Callable[[], HeldBy | Adopted | None], *, shares: bool
     ) -> Elsewhere | None:
-        """One question for an account at a time, and none while it is being let go.
-
-        `shares`: the answer to the one that is under way will do: strangers may ask for the same one by the thousand.
-        """
-        while bare in self._busy:
-            over = Deferred[_Heard | None]()
-            self._busy[bare].append(over)
-            heard = await over
-            if shares and heard is not None and bare not in self.held:
-                return heard.elsewhere
+        heard = await self._questions.turn(bare, shares=shares)
+        if heard is not None:
+            return heard.elsewhere
         if bare in self.held:
             self._stay(bare)
             return None
         if self._ended:
             raise HolderUnknown(_ENDS)
-        if self._questions >= MOST_WAITING:
-            raise HolderUnknown("too many accounts are asked for at once")
-        self._busy[bare] = []
-        self._questions += 1
-        return await self._for_who_waits(Deferred.fromCoroutine(self._answered(bare, question)))
+        return await self._questions.ask(bare, lambda: self._answered(bare, question))
 
     async def _answered(self, bare: str, question: Callable[[], HeldBy | Adopted | None]) -> Elsewhere | None:
-        heard: _Heard | Failure | None = None
         self._unsure.add([bare], self._clock.seconds())
         try:
             found = await self._in_thread(question)
@@ -161,37 +142,11 @@ class Holding:
                 if self._ended:
                     raise HolderUnknown(_ENDS)
                 self._adopt(found, tallies.CLAIMED)
-            self._unsure.discard(bare)
-            heard = _Heard(_elsewhere(found))
         except StateError as error:
             self._failed(error)
-            unknown = HolderUnknown(str(error))
-            heard = Failure(unknown)
-            raise unknown from error
-        finally:
-            self._questions -= 1
-            self._free(bare, heard)
-        return heard.elsewhere
-
-    def _for_who_waits(self, answered: Deferred[_Result]) -> Deferred[_Result]:
-        """Return what ends with `answered`, and does not end it if it is cancelled.
-
-        A client may go away when the database has given us its account already, which is to come into its rooms then.
-        """
-        waiting = Deferred[_Result]()
-
-        def failed(failure: Failure) -> None:
-            if waiting.called and not failure.check(HolderUnknown):
-                self.log.failure("while an account was asked for, whose client is gone", failure)
-            waiting.errback(failure)
-
-        answered.addCallbacks(waiting.callback, failed)
-        return waiting
-
-    def _free(self, bare: str, heard: _Heard | Failure | None = None) -> None:
-        """Have those go on who wait. `heard`: what was asked, if that is it."""
-        for over in self._busy.pop(bare):
-            over.callback(heard)
+            raise HolderUnknown(str(error)) from error
+        self._unsure.discard(bare)
+        return _elsewhere(found)
 
     # Nobody's accounts -----------------------------------------------------------------------------------------
 
@@ -228,7 +183,7 @@ class Holding:
             return
         for number in self.view.seen(survey, own):
             self.when_over(number)
-        due = [bare for bare in share if bare not in self.held and bare not in self._busy]
+        due = [bare for bare in share if bare not in self.held and bare not in self._questions]
         all_taken = await self._taking.take(due)
         if thorough and all_taken and len(survey.orphans) < MOST_ORPHANS:
             self._thorough_at = now + THOROUGH
@@ -243,7 +198,7 @@ class Holding:
 
     async def _take_again(self) -> None:
         """Have here what is this process's by its lease, though nobody was told so."""
-        unsure = [bare for bare in self._unsure.due(self._clock.seconds()) if bare not in self._busy]
+        unsure = [bare for bare in self._unsure.due(self._clock.seconds()) if bare not in self._questions]
         if not unsure or self._ended:
             return
         for bare in await self._in_thread(lambda: self._leases.ours(unsure)):
@@ -277,7 +232,7 @@ class Holding:
         """Let go of accounts that have neither rooms nor clients any more."""
         now = self._clock.seconds()
         for bare in [bare for bare, until in self.held.items() if until <= now and not self._accounts.knows(bare)]:
-            if bare not in self._busy:
+            if bare not in self._questions:
                 self.let_go(bare, to_others=False)
         self._sweeps.start(GRACE / 4, self._sweep)
 
@@ -285,9 +240,9 @@ class Holding:
         """Have an account be this process's no more. Fires when that is on disk; nobody asks for it before."""
         del self.held[bare]
         tallies.ACCOUNT_CHANGES.count(tallies.HANDED_ON if to_others else tallies.LET_GO)
-        self._busy[bare] = []
+        self._questions.begin(bare)
         return self._journal.let_go(bare, to_others=to_others, handed=handed).addCallback(
-            lambda _on_disk: self._free(bare)
+            lambda _on_disk: self._questions.end(bare)
         )
 
     # Trouble ---------------------------------------------------------------------------------------------------

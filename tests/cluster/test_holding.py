@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster.departures import DRAINED, GRACE, LOGIN_TIME, MOVED
-from minimixproxy.cluster.holding import LONGEST_LOOK, LOOK, MOST_WAITING, THOROUGH, THOROUGH_AGAIN, Holding
+from minimixproxy.cluster.holding import LONGEST_LOOK, LOOK, THOROUGH, THOROUGH_AGAIN, Holding
+from minimixproxy.cluster.questions import MOST_WAITING
 from minimixproxy.cluster.shares import share_of
 from minimixproxy.cluster.taking import AT_ONCE, LONGEST, PUT_OFF, UNSURE
 from minimixproxy.minimix.interfaces.handed import HandedAccount, Revive
