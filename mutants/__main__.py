@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from random import Random
 
-from mutants import children
+from mutants import children, postgresql
 from mutants.operators import Mutant, mutants_of
 from mutants.reached import measure
 from mutants.trying import Verdict, attempts
@@ -57,7 +57,8 @@ def report(verdicts: list[Verdict]) -> str:
         by_package[verdict.package].append(verdict)
     for groups in (by_operator, by_package):
         lines += [f"{rate(groups[name])}  {name}" for name in sorted(groups)] + [""]
-    return "\n".join([*lines, f"{rate(verdicts)}  killed in all"])
+    slow = sum(verdict.killed and verdict.why.endswith(children.TOO_LONG) for verdict in verdicts)
+    return "\n".join([*lines, f"{rate(verdicts)}  killed in all, {slow} of them as a test took too long"])
 
 
 def _place(verdict: Verdict) -> tuple[str, int]:
@@ -78,11 +79,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--at-least", type=float, default=0.0, metavar="PERCENT", help="exit status 1 below this")
     parser.add_argument("--tell-all", action="store_true", help="say for each mutant which test noticed it")
+    parser.add_argument(
+        "--postgresql", action="store_true", help="also the tests that want PostgreSQL, and one for them"
+    )
     return parser.parse_args()
 
 
 def main() -> int:
     options = _options()
+    with postgresql.shared(wanted=options.postgresql):
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     seed = options.seed if options.seed is not None else Random().randrange(1_000_000)
     began = time.monotonic()
     for directory in ("minimixproxy", "tests"):

@@ -23,8 +23,14 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = 4 * 1024**3  # bytes of addresses
+TOO_LONG = "took too long"
 Say = Callable[[Any], None]
 Work = Callable[[Say], object]
+
+
+def longer(seconds: float) -> float:
+    """So many seconds of a machine that does nothing else, or more: a busy one is slow, and not wrong."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @dataclass
@@ -98,7 +104,7 @@ def _step(selector: selectors.BaseSelector, running: dict[int, _Child]) -> Itera
         elif now < child.deadline:
             continue
         else:
-            why = "took too long"
+            why = TOO_LONG
         selector.unregister(pipe)
         del running[pipe]
         child.end(why)

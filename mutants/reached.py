@@ -1,7 +1,7 @@
 """Which test reaches which line, measured once with coverage and kept in `.mutants/`.
 
-Each module of tests is measured in a process of its own, and again when it, what tests share, or a module that it
-reached has changed.
+Each module of tests is measured in a process of its own, and again when it, something of the tests that it imports, or
+a module of the product that it reached has changed.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mutants import children, faults, unittests
+from mutants import children, faults, postgresql, unittests
 from mutants.unittests import ROOT
 
 CACHE = ROOT / ".mutants"
@@ -35,11 +35,14 @@ class Reached:
     wrong: dict[str, str] = field(default_factory=dict)
 
     def add(self, measured: dict[str, Any]) -> None:
-        self.seconds |= measured["seconds"]
-        self.wrong |= measured["wrong"]
+        """Of those that want PostgreSQL only if there is one."""
+        left_out = set() if postgresql.given() else set(measured["postgresql"])
+        seconds = {test: taken for test, taken in measured["seconds"].items() if test not in left_out}
+        self.seconds |= seconds
+        self.wrong |= {test: why for test, why in measured["wrong"].items() if test not in left_out}
         for path, lines in measured["lines"].items():
             for line, tests in lines.items():
-                self.lines[path][int(line)].update(test for test in tests if test in measured["seconds"])
+                self.lines[path][int(line)].update(test for test in tests if test in seconds)
 
 
 def measure(jobs: int, tell: Callable[[str], None]) -> Reached:
@@ -62,14 +65,14 @@ def measure(jobs: int, tell: Callable[[str], None]) -> Reached:
         if _files() != files:
             sys.exit("files have changed meanwhile: begin anew")
         measured = task.said[-1]
-        measured["digest"] = _digest(task.subject, measured["lines"], files)
+        measured["digest"] = _digest(measured, files)
         _file(task.subject).write_text(json.dumps(measured), "utf-8")
         reached.add(measured)
     return reached
 
 
 def _task(module: str) -> children.Task:
-    return children.Task(module, partial(_measure, module), lambda _said: PATIENCE)
+    return children.Task(module, partial(_measure, module), lambda _said: children.longer(PATIENCE))
 
 
 def _file(module: str) -> Path:
@@ -88,15 +91,25 @@ def _known(module: str, files: dict[str, bytes]) -> dict[str, Any] | None:
         measured: dict[str, Any] = json.loads(_file(module).read_text("utf-8"))
     except FileNotFoundError:
         return None
-    return measured if measured["digest"] == _digest(module, measured["lines"], files) else None
+    if "imported" not in measured:  # it is of another version of this
+        return None
+    if postgresql.given() and not {*measured["postgresql"]} <= {*measured["seconds"], *measured["wrong"]}:
+        return None
+    if any(why != "skipped" for why in measured["wrong"].values()):  # perhaps the machine was too busy
+        return None
+    return measured if measured["digest"] == _digest(measured, files) else None
 
 
-def _digest(module: str, product: Iterable[str], files: dict[str, bytes]) -> str:
-    """Of the module, of what tests share, and of the product's files that it reaches."""
-    shared = [path for path in files if path.startswith("tests/") and not Path(path).name.startswith("test_")]
-    shared = [path for path in shared if not {"integration", "hostile"} & set(Path(path).parts)]
-    paths = [module.replace(".", "/") + ".py", *sorted(shared), *sorted(product)]
+def _digest(measured: dict[str, Any], files: dict[str, bytes]) -> str:
+    """Of what is imported of the tests, and of the product's files that are reached."""
+    paths = [*measured["imported"], *sorted(measured["lines"])]
     return hashlib.sha256(b"".join(files.get(path, b"-") for path in paths)).hexdigest()
+
+
+def _imported() -> list[str]:
+    """The files of tests that this process has imported: the module itself, and what it shares with others."""
+    found = [Path(path) for module in list(sys.modules.values()) if (path := getattr(module, "__file__", None))]
+    return sorted(str(path.relative_to(ROOT)) for path in found if path.is_relative_to(ROOT / "tests"))
 
 
 def _measure(module: str, say: children.Say) -> None:
@@ -110,7 +123,8 @@ def _measure(module: str, say: children.Say) -> None:
     measurer.start()
     seconds: dict[str, float] = {}
     wrong: dict[str, str] = {}
-    for name in unittests.names_in(module):
+    alone, with_postgresql = unittests.names_in(module)
+    for name in [*alone, *(with_postgresql if postgresql.given() else ())]:
         measurer.switch_context(name)
         os.environ["MUTANTS_TEST"] = name
         began = time.monotonic()
@@ -122,7 +136,8 @@ def _measure(module: str, say: children.Say) -> None:
         say(name)
     measurer.stop()
     lines = _lines([measurer.get_data(), *_of_processes(Path.cwd())])
-    say({"seconds": seconds, "wrong": wrong, "lines": lines})
+    found = {"seconds": seconds, "wrong": wrong, "lines": lines}
+    say({**found, "postgresql": with_postgresql, "imported": _imported()})
 
 
 def _measure_processes_too(directory: Path) -> None:

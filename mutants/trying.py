@@ -17,7 +17,7 @@ from mutants.operators import Mutant, assigned
 from mutants.reached import Reached
 from mutants.unittests import ROOT
 
-START = 60.0  # seconds until the first test runs
+START = 60.0  # seconds until the first test has run: most modules are imported then
 PATIENCE = 10.0  # seconds for a test, and a multiple of what it takes without a fault, ...
 TIMES = 20
 LONGEST = 60.0  # ... which is so many at most
@@ -56,9 +56,8 @@ def attempts(mutants: list[Mutant], sources: dict[str, bytes], reached: Reached,
 def _task(mutant: Mutant, tests: list[str], reached: Reached) -> children.Task:
     def patience(said: list[Any]) -> float:
         running = said[-1] if said else None
-        if not isinstance(running, str):
-            return START
-        return PATIENCE + min(LONGEST, TIMES * reached.seconds.get(running, 0.0))
+        seconds = min(LONGEST, TIMES * reached.seconds.get(running, 0.0)) if isinstance(running, str) else 0.0
+        return children.longer(seconds + (PATIENCE if len(said) > 1 else START))
 
     return children.Task(mutant, partial(_try, mutant, tests), patience)
 

@@ -1,4 +1,4 @@
-"""The tests of `make unit`, one at a time, in a process that runs nothing else."""
+"""The tests of `make unit`, and on demand those with PostgreSQL, one at a time, in a process that runs nothing else."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
+
+from mutants import postgresql
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHERS = {"integration", "hostile", "fuzz", "tools"}  # packages of tests/ that need servers, or are not of the product
@@ -36,17 +38,20 @@ def prepare() -> None:
         suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("mutants")
+    if postgresql.given():
+        postgresql.join()
 
 
-def names_in(module: str) -> list[str]:
-    """The tests of a module as `tests.package.test_module.Class.test_name`."""
+def names_in(module: str) -> tuple[list[str], list[str]]:
+    """The tests of a module as `tests.package.test_module.Class.test_name`, and those that want PostgreSQL."""
     from twisted.trial.runner import TestLoader
 
     loaded = importlib.import_module(module)
     if getattr(loaded, "needs_programs", False):  # see tools/run_trial.py
-        return []
-    suite = TestLoader().loadModule(loaded)
-    return [case.id() for case in _flat(suite) if not getattr(case, "needs_programs", False)]
+        return [], []
+    cases = list(_flat(TestLoader().loadModule(loaded)))
+    alone = [case.id() for case in cases if not getattr(case, "needs_programs", False)]
+    return alone, [case.id() for case in cases if getattr(case, "postgresql", False)]
 
 
 def _flat(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
@@ -66,5 +71,7 @@ def passes(name: str) -> str:
     getattr(importlib.import_module(module), case)(method).run(result)
     if result.skips:
         return "skipped"
+    if postgresql.given() and "tests.storage.cases" in sys.modules:
+        postgresql.drop()
     wrong = [*result.failures, *result.errors, *result.unexpectedSuccesses]
     return str(wrong[0][-1])[-300:] or "failed" if wrong else ""

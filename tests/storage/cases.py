@@ -198,7 +198,7 @@ class StorageTestCase(unittest.TestCase):
     def new_state(self) -> Path | str:
         if not self.postgresql:
             return self.directory / "state.sqlite"
-        return postgresql.cluster().database("" if self.from_nothing else _tables_on_postgresql())
+        return postgresql.cluster().database("template1" if self.from_nothing else _tables_on_postgresql())
 
     def lab(self, **options: Any) -> Lab:
         if isinstance(self.state, Path) and not (self.from_nothing or self.state.exists()):
@@ -266,8 +266,10 @@ def _file_with_tables() -> bytes:
 @cache
 def _tables_on_postgresql() -> str:
     """The name of such a database."""
-    with Database(postgresql.cluster().database(name="tables")).prepared():
-        return "tables"
+    cluster = postgresql.cluster()
+    name = cluster.create()
+    with Database(cluster.url(name)).prepared():
+        return name
 
 
 def require_postgresql() -> None:

@@ -33,7 +33,36 @@ def _binaries() -> Path | None:
     return found[-1].parent if found else None
 
 
-class Cluster:
+class Databases:
+    """What makes databases in a cluster that runs, and connects to them. `prefix`: of their names."""
+
+    def __init__(self, directory: Path, port: int, prefix: str = "") -> None:
+        self.directory = directory
+        self.port = port
+        self._prefix = prefix
+        self._serial = itertools.count(1)
+
+    def create(self, like: str = "template1", options: str = "") -> str:
+        """The name of a fresh database, or of a copy of another one."""
+        name = f"{self._prefix}test{next(self._serial)}"
+        with self.connect("postgres") as connection:
+            connection.autocommit = True
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like} {options}")
+        return name
+
+    def database(self, like: str = "template1", options: str = "") -> str:
+        """Its URL."""
+        return self.url(self.create(like, options))
+
+    def url(self, name: str) -> str:
+        """The URL of a database, by the socket."""
+        return f"postgresql://tests@/{name}?host={self.directory}&port={self.port}"
+
+    def connect(self, name: str) -> psycopg.Connection:
+        return psycopg.connect(host=str(self.directory), port=self.port, user="tests", dbname=name)
+
+
+class Cluster(Databases):
     """Runs as another user when the tests are root's, which PostgreSQL refuses.
 
     `host`: where it runs; another host than this machine may have `clients`, a range of addresses, come to it.
@@ -50,15 +79,13 @@ class Cluster:
     ) -> None:
         binaries = _binaries()
         assert binaries is not None
+        super().__init__(temporary_directory("postgresql"), free_port())
         self._binaries = binaries
-        self.directory = temporary_directory("postgresql")
         self._data = self.directory / "data"
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         if self._user is not None:
             self.directory.parent.chmod(0o711)
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
-        self.port = free_port()
-        self._serial = itertools.count(1)
         self.host = host
         self._settings = (*settings, f"listen_addresses={host.address}")
         if primary is None:
@@ -92,21 +119,6 @@ class Cluster:
     @property
     def running(self) -> bool:
         return (self._data / "postmaster.pid").exists()
-
-    def database(self, like: str = "", name: str = "") -> str:
-        """The URL of a fresh database, or of a copy of another one."""
-        name = name or f"test{next(self._serial)}"
-        with self.connect("postgres") as connection:
-            connection.autocommit = True
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like or 'template1'}")
-        return self.url(name)
-
-    def url(self, name: str) -> str:
-        """The URL of a database, by the socket."""
-        return f"postgresql://tests@/{name}?host={self.directory}&port={self.port}"
-
-    def connect(self, name: str) -> psycopg.Connection:
-        return psycopg.connect(host=str(self.directory), port=self.port, user="tests", dbname=name)
 
     @property
     def _as_user(self) -> list[str]:

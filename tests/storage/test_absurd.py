@@ -108,15 +108,7 @@ class EncodingTests(StorageTestCase):
     postgresql = True
 
     def test_a_database_that_cannot_hold_every_nick(self) -> None:
-        with postgresql.cluster().connect("postgres") as connection:
-            connection.autocommit = True
-            connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
-        self.addCleanup(self._drop)
-        self.state = postgresql.cluster().url("latin")
+        options = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
+        self.state = postgresql.cluster().database("template0", options=options)
         for refuse in (self.lab, Database(self.state).check):
             self.assertIn("its encoding is LATIN1", str(self.assertRaises(StateError, refuse)))
-
-    def _drop(self) -> None:
-        with postgresql.cluster().connect("postgres") as connection:
-            connection.autocommit = True
-            connection.execute("DROP DATABASE latin")

@@ -1,5 +1,7 @@
 """`make mutants`: what is put wrong, what is left alone, who is asked to notice, and what is said of it."""
 
+import json
+import os
 import textwrap
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
@@ -8,12 +10,13 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mutants import children, faults, operators, unittests
+from mutants import children, faults, operators, postgresql, unittests
+from mutants import reached as measuring
 from mutants.__main__ import report, sample
 from mutants.children import Task
 from mutants.operators import Mutant, mutants_of
 from mutants.reached import Reached
-from mutants.trying import Verdict, tests_for, verdict
+from mutants.trying import PATIENCE, START, Verdict, _task, tests_for, verdict
 from mutants.unittests import ROOT
 
 PATH = "minimixproxy/somewhere.py"
@@ -160,6 +163,55 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(tests_for(at_default, reached), [test])
 
 
+class MeasuredTests(SynchronousTestCase):
+    ALONE, WITH = "tests.a.test_a.A.test", "tests.a.test_a.B.test"
+
+    def measured(self, **found: object) -> dict[str, object]:
+        lines = {PATH: {"1": [self.ALONE, self.WITH]}}
+        seconds = {self.ALONE: 1.0, self.WITH: 2.0}
+        known = {"seconds": seconds, "wrong": {}, "lines": lines, "postgresql": [self.WITH], "imported": ["tests/a.py"]}
+        return {**known, **found}
+
+    def test_tests_that_want_postgresql_count_only_where_there_is_one(self) -> None:
+        for where, expected in (({}, {self.ALONE}), ({"port": 1}, {self.ALONE, self.WITH})):
+            self.patch(postgresql, "_where", where)
+            reached = Reached()
+            reached.add(self.measured())
+            self.assertEqual((set(reached.seconds), reached.lines[PATH][1]), (expected, expected))
+
+    def test_what_is_measured_again(self) -> None:
+        files = {PATH: b"1", "tests/a.py": b"2", "tests/b.py": b"3"}
+        passing = {"seconds": {self.ALONE: 1.0}}  # but not the one with PostgreSQL, which was not there
+        for found, changed, where, known in (
+            ({}, {}, {}, True),
+            ({}, {"tests/b.py": b"4"}, {}, True),  # which it does not import
+            ({}, {"tests/a.py": b"4"}, {}, False),
+            ({}, {PATH: b"4"}, {}, False),
+            (passing, {}, {}, True),
+            (passing, {}, {"port": 1}, False),
+            ({"wrong": {self.WITH: "skipped"}}, {}, {}, True),
+            ({"wrong": {self.WITH: "it failed"}}, {}, {}, False),  # perhaps only as the machine was busy
+        ):
+            self.patch(postgresql, "_where", where)
+            self.patch(measuring, "CACHE", Path(self.mktemp()))
+            measuring.CACHE.mkdir()
+            measured = self.measured(**found)
+            digest = measuring._digest(measured, files)
+            measuring._file("a").write_text(json.dumps({**measured, "digest": digest}))
+            self.assertEqual(measuring._known("a", {**files, **changed}) is not None, known, (found, changed, where))
+
+
+class PatienceTests(SynchronousTestCase):
+    def test_a_busy_machine_is_slow_and_not_wrong(self) -> None:
+        """The first test has the time that importing takes, others what they take without a fault, many times."""
+        patience = _task(mutant(), [], Reached(seconds={"a": 1.0, "b": 100.0})).patience
+        self.patch(os, "cpu_count", lambda: 2)
+        for load, times in ((0.5, 1), (2.0, 1), (20.0, 10)):
+            self.patch(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+            for said, expected in (([], START), (["a"], START + 20), (["b", "a"], PATIENCE + 20), (["a", "b"], 70.0)):
+                self.assertEqual(patience(said), times * expected, (load, said))
+
+
 class FaultTests(SynchronousTestCase):
     def test_however_it_is_loaded(self) -> None:
         """Alembic loads its migrations by their paths."""
@@ -199,7 +251,9 @@ class VerdictTests(SynchronousTestCase):
         (first, *_) = mutants_of(path, source)
         text = report([Verdict(first, False, "3 tests reach it", 3), Verdict(first, True, "x", 1)])
         self.assertIn(f"{path}:{first.line(source)}: {first.operator} (3 tests reach it)\n- ", text)
-        self.assertIn(" 50.0 %     1 of    2  killed in all", text)
+        self.assertIn(" 50.0 %     1 of    2  killed in all, 0 of them as a test took too long", text)
+        text = report([Verdict(first, True, f"a {children.TOO_LONG}", 1)])
+        self.assertIn("1 of    1  killed in all, 1 of them as a test took too long", text)
 
 
 class ChildrenTests(TestCase):
