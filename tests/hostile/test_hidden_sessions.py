@@ -1,4 +1,4 @@
-"""Sessions of which the proxy is to learn nothing: whoever is blocked would stay, for nobody could end them."""
+"""What a server does and the proxy is to learn nothing of: sessions that nobody could end, stanzas behind its back."""
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import NS_BIND, Client
@@ -9,6 +9,7 @@ from tests.integration.servers import Account, Server
 
 BIND = f"<bind xmlns='{NS_BIND}'/>"
 ENABLE = "<iq type='set' id='{}'><enable xmlns='urn:xmpp:carbons:2'/></iq>"
+REMOVE = "<query xmlns='jabber:iq:register'><remove/></query>"
 #: Ways to ask for a resource, and the servers that give one.
 ODD: tuple[tuple[str, tuple[type[Server], ...]], ...] = (
     (f"<iq type='set' id=''>{BIND}</iq>", (Prosody, Ejabberd)),
@@ -40,3 +41,21 @@ class HiddenSessionTests(IntegrationTestCase):
         client.send(asked)
         await client.expect(lambda stanza: stanza.get("type") == "result" and NS_BIND.encode() in stanza.raw)
         return client
+
+
+@on_both_servers
+class HiddenStanzaTests(IntegrationTestCase):
+    async def test_in_other_namespaces(self) -> None:
+        """To ejabberd they are a client's all the same, and the account would be removed, and not forgotten here."""
+        alice = await self.account("alice")
+        for namespace in ("jabber:server", "jabber:component:accept", "", "urn:x"):
+            client, other = await self.client(alice), await self.client(alice)
+            for stanza in (
+                f"<message to='{other.jid}' xmlns='{namespace}' id='hidden'/>",
+                f"<iq type='set' id='gone' xmlns='{namespace}'>{REMOVE}</iq>",
+            ):
+                client.send(stanza)
+            await client.expect_close("unsupported-stanza-type")
+            await other.barrier()
+            self.assertNotIn("hidden", other.transcript())
+        await self.client(alice, direct=True)

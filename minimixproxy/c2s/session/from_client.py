@@ -182,19 +182,30 @@ class FromClient:
     def _passes(self, stanza: Stanza) -> bool:
         """Tell whether to pass a stanza on. A fault of ours costs that stanza only."""
         try:
-            if stanza.uri != NS_CLIENT:
+            is_stanza = stanza.name in COUNTED
+            if is_stanza is not (stanza.uri == NS_CLIENT):
+                return self._perhaps_a_stanza()
+            if not is_stanza:
                 return self._not_refused(stanza)
             self.active = self._clock.seconds()
-            if stanza.name in COUNTED:
-                _RECEIVED[stanza.name] += 1
-                if not self._session.receives(stanza):
-                    return False
-            return not self._link.takes_from_client(stanza)
+            _RECEIVED[stanza.name] += 1
+            return self._session.receives(stanza) and not self._link.takes_from_client(stanza)
         except Exception:  # noqa: BLE001 (the edge: logged and counted)
             NET.caught(stanza, f"session of {self._session.jid}")
             if stanza.name == "iq" and stanza.get("type") in ("get", "set"):
                 self._session.deliver(error_reply(stanza, "cancel", "internal-server-error"))
             return False
+
+    def _perhaps_a_stanza(self) -> bool:
+        """End the session as Prosody does, for what is none here and may be one to a server, behind our back.
+
+        To ejabberd 23.01 stanzas of `jabber:server` and `jabber:component:accept` are a client's, too: such a one may
+        remove the account. And it counts what else is called so (XEP-0198), as Prosody does whatever has our namespace.
+        """
+        self._session.close(
+            "unsupported-stanza-type", "stanzas are in the namespace jabber:client, and nothing else is"
+        )
+        return False
 
     def _not_refused(self, stanza: Stanza) -> bool:
         if stanza.uri in (NS_SASL, NS_SASL2):

@@ -155,6 +155,25 @@ class RelayTest(SessionTest):
         self.assertEqual(self.up(data), b"<message id='1'/><message id='3'/>")
         self.assertEqual(self.client.serve(data), b"<message id='1'/><message id='2'/>")
 
+    def test_what_a_server_may_take_for_a_stanza(self) -> None:
+        """It would have it behind the account's back, and it would not be counted as the server counts."""
+        for number, hidden in enumerate(
+            (
+                b"<iq xmlns='jabber:server' type='set' id='1'><query xmlns='jabber:iq:register'><remove/></query></iq>",
+                b"<presence xmlns='jabber:component:accept' to='room@muc.example.org/a'/>",
+                b"<message xmlns=''/>",
+                b"<x:message xmlns:x='urn:x'/>",
+                b"<foo/>",
+                b"<a h='1'/>",
+            )
+        ):
+            client = self.lab.client()
+            client.bind()
+            told = client.send(b"<message id='before'/>" + hidden + b"<message id='behind'/>")
+            self.assertEqual(errors(told), [b"unsupported-stanza-type"])
+            self.assertEqual(client.upstream.take(), b"<message id='before'/>" + END, hidden)
+            self.assertEqual(len(self.account.seen_from_client), number + 1, "what was before")
+
     def test_before_binding(self) -> None:
         self.lab.clock.advance(10)
         client = self.lab.client()

@@ -198,7 +198,7 @@ class CountingTest(UpstreamTest):
         self.assertEqual(client.upstream.take(), ack(0))
 
     def test_only_stanzas_count(self) -> None:
-        other = b"<message xmlns='urn:other'/>"
+        other = b"<thing xmlns='urn:other'/>"
         self.client.send(MESSAGE % 1 + other)
         self.client.serve(ack(1))
         self.assertEqual(self.handled(), ack(1))
