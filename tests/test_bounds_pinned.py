@@ -225,7 +225,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.upstream.sending": {"WINDOW": 3072},
     "xep.mentions": {"MAX_MENTIONS": 100},
     "xep.displayed": {"MAX_ID": 1024, "MAX_ITEMS": 1000, "MAX_CHATS": 100},
-    "xep.muc_addresses": {"MAX_READ": 65536},
+    "xep.muc_addresses": {"MAX_READ": 65536, "MOST_TAGS": 400},
     "minimix.pausing": {"ALLOWANCE": 65536, "LONGEST": 30},
     "minimix.history.amendments": {"MAX_ID": 1024, "_MAX_OF_A_KIND": 4, "_MAX_SIZE": 1024},
     "minimix.room.appearance": {"REGAIN": 60},

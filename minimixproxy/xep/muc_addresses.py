@@ -14,7 +14,8 @@ from twisted.words.xish import domish
 from minimixproxy.namespaces import NS_CLIENT, NS_MUC_ADMIN, NS_MUC_USER
 from minimixproxy.wire.stanza import Stanza, escape, parse_element, serialize
 
-MAX_READ = 64 * 1024  # bytes of a presence or a message
+MAX_READ = 64 * 1024  # bytes of a presence or a message ...
+MOST_TAGS = 400  # ... and its tags: a tree of so many takes less time than to have found them
 
 #: Takes an address and returns what to write in its place; None leaves it.
 Change = Callable[[str], str | None]
@@ -26,10 +27,9 @@ def with_addresses(stanza: Stanza, change: Change) -> Stanza:
     """Return a stanza of a room with other addresses; the same stanza if none changes.
 
     Parses the stanza, so look first whether it can have any. Where the element in which a room names addresses is
-    there twice, an occupant wrote one of them, and neither is touched. Where an occupant made a presence or message
-    large, no address is worth the time that each reading takes.
+    there twice, an occupant wrote one of them, and neither is touched.
     """
-    if stanza.name != "iq" and len(stanza.raw) > MAX_READ:
+    if not is_worth_reading(stanza):
         return stanza
     if stanza.name not in _ROOMS_OWN or _ROOMS_OWN[stanza.name] not in stanza.payloads:
         return stanza
@@ -43,6 +43,15 @@ def with_addresses(stanza: Stanza, change: Change) -> Stanza:
         if new is not None:
             place[attribute], changed = new, True
     return stanza.with_bytes(serialize(element)) if changed else stanza
+
+
+def is_worth_reading(stanza: Stanza) -> bool:
+    """Tell whether a stanza is small enough to look for addresses in it.
+
+    Where an occupant made a presence or message large, no address is worth the time that each reading takes: it is read
+    for each account that is in the room, and whoever writes into it what looks like an address has it read.
+    """
+    return stanza.name == "iq" or (len(stanza.raw) <= MAX_READ and stanza.raw.count(b"<") <= MOST_TAGS)
 
 
 class AddressTemplate:

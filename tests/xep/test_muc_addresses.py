@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.namespaces import NS_MUC_ADMIN, NS_MUC_USER
 from minimixproxy.wire.stanza import MAX_PAYLOADS, Stanza, parse_stanza
 from minimixproxy.xep import muc_addresses
-from minimixproxy.xep.muc_addresses import MAX_READ, AddressTemplate, may_name, with_addresses
+from minimixproxy.xep.muc_addresses import MAX_READ, MOST_TAGS, AddressTemplate, may_name, with_addresses
 from tests.minimix.fakes import BARE, ROOM, STREAM, World, split
 
 USER = "xmlns='http://jabber.org/protocol/muc#user'"
@@ -58,6 +58,18 @@ class Places(SynchronousTestCase):
             (f"<presence><x xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></x></presence>", True),
             (f"<iq type='result'><query xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></query></iq>", False),
             (f"<presence><query xmlns='{NS_MUC_ADMIN}'><item jid='a@b/c'/></query></presence>", False),
+        ):
+            changed = with_addresses(parse_stanza(stanza), lambda _found: "new@x/y")
+            self.assertEqual(b"new@x/y" in changed.raw, changes, stanza[:100])
+
+    def test_in_those_of_many_elements(self) -> None:
+        """What an occupant shows is read for each account that is in the room: a tree of little costs little."""
+        pad = "<a/>" * MOST_TAGS
+        for stanza, changes in (
+            (f"<presence><x xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></x><s xmlns='urn:x'>{pad}</s></presence>", False),
+            (f"<presence><x xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></x>{pad[: -4 * 5]}</presence>", True),
+            (f"<message><x xmlns='{NS_MUC_USER}'><invite from='a@b/c'/></x>{pad}</message>", False),
+            (f"<iq type='result'><query xmlns='{NS_MUC_ADMIN}'><item jid='a@b/c'/>{pad}</query></iq>", True),
         ):
             changed = with_addresses(parse_stanza(stanza), lambda _found: "new@x/y")
             self.assertEqual(b"new@x/y" in changed.raw, changes, stanza[:100])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from minimixproxy.jids import RESOURCE_PREFIX
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
-from minimixproxy.xep.muc_addresses import with_addresses
+from minimixproxy.xep.muc_addresses import is_worth_reading, with_addresses
 
 #: In the address of every account stream that has the resource it asked for.
 STREAM_MARK = f"/{RESOURCE_PREFIX}".encode()
@@ -36,6 +36,8 @@ def with_clients(stanza: Stanza, own: str, room: str, client_of: ClientOf) -> St
 def as_before(gone: Stanza, before: Stanza | None, own: str) -> Stanza:
     """Return a neighbour's last presence with the address by which it was shown until now: its client is gone."""
     if before is None or not _may_name_another(gone.unaddressed, own):
+        return gone
+    if not (is_worth_reading(before) and is_worth_reading(gone)):
         return gone
     shown, leaving = muc.address_of(before), muc.address_of(gone)
     if shown is None or leaving is None or not leaving.partition("/")[2].startswith(RESOURCE_PREFIX):

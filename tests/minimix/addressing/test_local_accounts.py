@@ -6,11 +6,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.addressing.local_accounts import as_before
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.wire.trees import BUILT
 from tests.minimix.fakes import ROOM, STREAM, World
 
 JULIET = "juliet@a.test"
 HERS = f"{JULIET}/minimix.4567"
 CLIENT = f"{JULIET}/phone"
+
+
+def juliet(kind: str, inner: str) -> str:
+    x = f"<x xmlns='http://jabber.org/protocol/muc#user'><item jid='{HERS}'/></x>"
+    return f"<presence {kind} from='{ROOM}/juliet' to='{STREAM}'>{inner}{x}</presence>"
 
 
 class Neighbours(SynchronousTestCase):
@@ -76,6 +82,20 @@ class Neighbours(SynchronousTestCase):
                 self.assertEqual(result is not stanza, changes, f"{gone} {inner} {before}")
                 self.assertEqual(CLIENT.encode() in result.raw, changes or CLIENT in gone)
                 self.assertEqual(status.encode() in result.raw, bool(inner))
+
+    def test_who_has_shown_much_costs_no_tree(self) -> None:
+        """Neither on coming, nor on going: the mark in an address is known, and anybody can write it."""
+        much = "<s xmlns='urn:x'>" + "<a/>" * 5000 + "<b>/minimix.4567</b></s>"
+        built = BUILT.trees
+        for _ in range(3):
+            self.world.room(juliet("", much))
+            self.world.room(juliet("", "<b>/minimix.4567</b>"))
+            self.world.room(juliet("", much))
+            self.world.room(juliet("type='unavailable'", "<b>/minimix.4567</b>"))
+            self.world.room(juliet("", much))
+            self.world.room(juliet("type='unavailable'", much))
+        self.assertLessEqual(BUILT.trees - built, 3 * 2, "of those that are small, no more")
+        self.assertEqual(len(self.phone.take()), 3 * 6)
 
     def test_own_stays_own(self) -> None:
         self.world.neighbours[(STREAM, ROOM)] = CLIENT
