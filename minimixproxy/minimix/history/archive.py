@@ -196,5 +196,10 @@ class _Archive:
 
 
 def archive_id(message: KeptMessage) -> str:
-    """Return the id of a message in the archive: the room's own, or one that nobody takes for the room's."""
-    return message.stanza_id if message.stanza_id is not None else f"{_OWN_ID}{message.sequence}"
+    """Return the id of a message in the archive: the room's own, or one that nobody takes for the room's.
+
+    A room that has no archive lets its occupants write ids in its name. One that looks like an id of ours does not
+    count: whoever reads on behind that message would be led past others, or back to where it was.
+    """
+    given = message.stanza_id
+    return given if given is not None and not given.startswith(_OWN_ID) else f"{_OWN_ID}{message.sequence}"

@@ -135,6 +135,18 @@ class Queries(Case):
         self.assertNotEqual(first, second)
         self.assertEqual(self.ask(page(f"<after>{first}</after>")).bodies, ["two"])
 
+    def test_ids_that_an_occupant_has_made_up(self) -> None:
+        """A room without an archive lets its occupants write ids in its name: none leads past what others said."""
+        self.room.says("one")
+        (first,) = self.ask().ids
+        self.room.says("two")
+        self.room.says("hidden")
+        self.room.says("made up", room_id=first, nick="eve")
+        self.assertEqual(self.ask(page(f"<after>{first}</after>")).bodies, ["two", "hidden", "made up"])
+        answer = self.ask()
+        self.assertEqual(len(set(answer.ids)), 4)
+        self.assertEqual(self.ask(page(f"<before>{answer.ids[-1]}</before>")).bodies, ["one", "two", "hidden"])
+
     def test_filters(self) -> None:
         self.fill(6)
         stamp = [format_time(NOW + number) for number in range(6)]
