@@ -14,7 +14,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.weighed import Change, Weighed, What
 
 NOTHING_WAITS = float("inf")
-MAX_HELD = 500  # stanzas ...
+MAX_HELD = 500  # stanzas, and nicks that somebody is to have ...
 MAX_BYTES = 512 * 1024  # ... and their bytes, which all sessions of an account share
 FEW = 10  # states of a room go along with what matters there
 
@@ -54,7 +54,7 @@ class HeldBack:
         self._whose = whose
         self._queue: dict[int, _Held] = {}
         self._latest: dict[_Key, int] = {}  # which one of the queue may be replaced
-        self._announced: set[_Key] = set()  # nicks that a change of nick in the queue tells of
+        self._announced: set[_Key] = set()  # nicks that a change of nick tells of, in the queue or told
         self._next = 0
         self._size = 0
         self.limit = NOTHING_WAITS  # the sequence up to which no message waits
@@ -75,7 +75,7 @@ class HeldBack:
             self._hold_message(weighed)
         else:
             self._hold_change(weighed, weighed.change)
-        if len(self._queue) > MAX_HELD or self._size > MAX_BYTES:
+        if len(self._queue) > MAX_HELD or self._size > MAX_BYTES or len(self._announced) >= MAX_HELD:
             self.log.debug(
                 "{jid} is inactive, and {count} stanzas of rooms wait for it, {bytes} bytes: it is told them now",
                 jid=self._whose(),

@@ -336,6 +336,17 @@ class Tables(SynchronousTestCase):
         self.assertEqual(world.held.size, 0)
         self.assertEqual([event["jid"] for event in events], [JID])
 
+    def test_nicks_that_nobody_takes_are_bounded(self) -> None:
+        """A room may tell of changes of nick without end: no more of them are known than may wait."""
+        told: list[Weighed] = []
+        held = HeldBack(told.append, lambda: JID)
+        for number in range(3000):
+            change = Change(What.PRESENCE, ends=True, becomes=f"nobody {number}")
+            held.hold(Weighed("coven", f"bob {number}", lambda _jid: b"", 100, change=change))
+            held.release_before(Weighed("coven", "eve", lambda _jid: b"", 100, matters=True))
+            self.assertLessEqual(len(held._announced), held_back.MAX_HELD)
+        self.assertEqual(len(told), 3000)
+
     def test_who_cannot_be_known_is_somebody_else(self) -> None:
         """Without an id of the occupant, nobody can tell who has the nick now."""
         told: list[str] = []
