@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minimixproxy.jids import prepare_resource
+from minimixproxy.jids import is_resource, prepare_resource
 from minimixproxy.minimix.rejoin.registered_nick import ask_reserved_nick
 from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.context import RoomContext
@@ -126,4 +126,17 @@ class RejoinSchedule:
         if self._due:
             self._due = False
             self.attempts += 1
-            self._attempt(self._appearance.wished_nick + "_" * self._conflicts)
+            self._attempt(_alike(self._appearance.wished_nick, self._conflicts))
+
+
+def _alike(nick: str, number: int) -> str:
+    """Return another nick that reads like this one.
+
+    One that is as long as can be gets shorter by as much. One that is written from right to left has to end with such a
+    letter, so its last one is said again.
+    """
+    if not number:
+        return nick
+    marks, end = "_" * number, len(nick)
+    others = (f"{nick[: max(0, end - gone)]}{marks}{nick[-1]}" for gone in range(2 * MAX_NICKS))
+    return next(filter(is_resource, (nick + marks, *others)), nick)

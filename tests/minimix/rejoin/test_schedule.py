@@ -5,12 +5,15 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.jids import is_resource
 from minimixproxy.minimix.rejoin import schedule
 from minimixproxy.minimix.rejoin.schedule import LONGEST_WAIT, MAX_NICKS, STABLE, RejoinSchedule
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.wire.stanza import parse_stanza
 from tests.minimix.fakes import DISCO
 from tests.minimix.outlets import FakeOutlet, appearance, room_context
+
+SHIN, MEM = "\N{HEBREW LETTER SHIN}", "\N{HEBREW LETTER MEM}"
 
 
 class Surroundings(FakeOutlet):
@@ -110,6 +113,27 @@ class ReturnTests(SynchronousTestCase):
             self.back.later()
             self.clock.advance(LONGEST_WAIT)
             self.assertEqual(self.take(), ["alice"])
+
+    def test_each_of_them_is_a_nick(self) -> None:
+        """Also where the wished one is as long as can be, or is written from right to left (RFC 3454 §6)."""
+        for wished, first in (
+            ("a" * 1023, "a" * 1021 + "_a"),
+            (SHIN, f"{SHIN}_{SHIN}"),
+            (f"{SHIN}12{MEM}", f"{SHIN}12{MEM}_{MEM}"),
+            (SHIN + "1" * 1019 + MEM, SHIN + "1" * 1018 + "_" + MEM),
+            ("alice", "alice_"),
+        ):
+            self.appearance.named(wished, wished=wished)
+            self.refused()
+            self.around.nothing_registered()
+            tried = self.take() + [nick for _ in range(MAX_NICKS - 2) for nick in self.refused()]
+            self.assertEqual(tried[0], first)
+            self.assertEqual(len(set(tried)), MAX_NICKS - 1)
+            for nick in tried:
+                self.assertTrue(is_resource(nick), nick)
+            self.back.later()
+            self.clock.advance(LONGEST_WAIT)
+            self.assertEqual(self.take(), [wished])
 
     def test_the_registered_nick_is_the_one_to_wish_for(self) -> None:
         self.assertEqual(self.refused(), [])
