@@ -227,7 +227,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "xep.displayed": {"MAX_ID": 1024, "MAX_ITEMS": 1000, "MAX_CHATS": 100},
     "xep.muc_addresses": {"MAX_READ": 65536, "MOST_TAGS": 400},
     "minimix.pausing": {"ALLOWANCE": 65536, "LONGEST": 30},
-    "minimix.history.amendments": {"MAX_ID": 1024, "_MAX_OF_A_KIND": 4, "_MAX_SIZE": 1024},
+    "minimix.history.amendments": {"MAX_ID": 1024, "_MAX_OF_A_KIND": 4, "_MAX_SIZE": 1024, "_MAX_OF_MANY": 256},
     "minimix.room.appearance": {"REGAIN": 60},
     "minimix.history.archive": {"MAX_PAGE": 100, "MAX_PAGE_BYTES": 1024**2},
     "minimix.history.archive_query": {"MAX_IDS": 1000},

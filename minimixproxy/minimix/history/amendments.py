@@ -31,6 +31,7 @@ from minimixproxy.xep.delays import format_time
 MAX_ID = 1024  # characters of a room's id for a message
 _MAX_OF_A_KIND = 4  # ids and stamps of one kind that stay with a message that is changed ...
 _MAX_SIZE = 1024  # ... and bytes of one
+_MAX_OF_MANY = 256  # bytes of what a retraction says that each of many messages has of it
 
 AMENDING = frozenset({(NS_CORRECT, "replace"), (NS_RETRACT, "retract"), (NS_FASTEN, "apply-to")})
 # What belongs to a message as it was sent first, and not to what it says.
@@ -159,12 +160,15 @@ def _envelope(children: list[Stanza], room: str) -> list[Stanza]:
 
 def tombstone(original: bytes, retraction: Stanza, amendment: Amendment, time: float, room: str) -> bytes:
     """Return what stands in the archive in place of a retracted message (XEP-0424 §5, XEP-0425 §5)."""
-    kept = _envelope(Parts(original).children, room)
-    return _tombstone(original, retraction, amendment, time, room, b"".join(child.self_contained() for child in kept))
+    kept = b"".join(child.self_contained() for child in _envelope(Parts(original).children, room))
+    return _tombstone(original, kept, amendment, time, _id_of(retraction, room))
 
 
 def slight_tombstone(original: KeptMessage, retraction: Stanza, amendment: Amendment, time: float, room: str) -> bytes:
-    """Return the same for one of many, whose content is not read: without the ids that its sender gave it inside."""
+    """Return the same for one of many, whose content is not read: without the ids that its sender gave it inside.
+
+    And without what is long in the retraction: all of its messages would have that.
+    """
     stanza_id = b""
     if original.stanza_id is not None:
         stanza_id = b"<stanza-id xmlns='%b' by='%b' id='%b'/>" % (
@@ -172,10 +176,21 @@ def slight_tombstone(original: KeptMessage, retraction: Stanza, amendment: Amend
             escape(room),
             escape(original.stanza_id),
         )
-    return _tombstone(original.raw, retraction, amendment, time, room, stanza_id)
+    short = amendment._replace(by=_short(amendment.by), reason=_short(amendment.reason))
+    return _tombstone(original.raw, stanza_id, short, time, _short(_id_of(retraction, room)))
 
 
-def _tombstone(original: bytes, retraction: Stanza, amendment: Amendment, time: float, room: str, kept: bytes) -> bytes:
+def _id_of(retraction: Stanza, room: str) -> str | None:
+    return stanza_id_of(retraction, room) or retraction.get("id")
+
+
+def _short(text: str | None) -> str | None:
+    is_short = text is not None and len(text) <= _MAX_OF_MANY and len(escape(text)) <= _MAX_OF_MANY
+    return text if is_short else None
+
+
+def _tombstone(original: bytes, kept: bytes, amendment: Amendment, time: float, by_id: str | None) -> bytes:
+    """`kept`: what stays of the original; `by_id`: what names the retraction."""
     inner = b""
     if amendment.kind is Kind.MODERATION:
         inner = b"<moderated xmlns='%b'%b/>" % (NS_MODERATE.encode(), optional_attribute("by", amendment.by))
@@ -189,7 +204,7 @@ def _tombstone(original: bytes, retraction: Stanza, amendment: Amendment, time: 
         kept,
         NS_RETRACT.encode(),
         format_time(time).encode(),
-        optional_attribute("id", stanza_id_of(retraction, room) or retraction.get("id")),
+        optional_attribute("id", by_id),
         inner,
     )
 

@@ -41,6 +41,42 @@ def archive_query(inner: str) -> Stanza:
     )
 
 
+class LargeRetractions(SynchronousTestCase):
+    """What takes a message back takes all of its corrections back: of what it says, they have little each."""
+
+    CORRECTIONS = 200
+    LARGE = "&apos;" * 20_000
+
+    def room(self) -> Speaker:
+        room = Speaker()
+        room.says("others")
+        room.says("said", sent_id="m", room_id="i0")
+        for number in range(self.CORRECTIONS):
+            room.says("said", replacing("m"), sent_id=f"c{number}", room_id=f"i{number + 1}")
+        return room
+
+    def assert_small(self, room: Speaker) -> None:
+        entries = room.history.entries
+        self.assertEqual(len(entries), self.CORRECTIONS + 3, "nobody else's is pushed out")
+        self.assertTrue(all(message.retracted for message in entries[1:-1]))
+        self.assertLess(max(len(message.raw) for message in entries[2:-1]), 2000)
+        written = sum(len(message.raw) for message in room.journal.messages.values())
+        self.assertLess(written, 4 * len(self.LARGE) + 2000 * self.CORRECTIONS)
+
+    def test_by_its_sender(self) -> None:
+        room = self.room()
+        room.says("", retracting("m"), sent_id=self.LARGE)
+        self.assert_small(room)
+
+    def test_by_the_room(self) -> None:
+        for by, reason in ((self.LARGE, "rude"), (f"{ROOM}/mod", self.LARGE)):
+            room = self.room()
+            moderated = f"<moderated xmlns='urn:xmpp:message-moderate:1' by='{by}'/><reason>{reason}</reason>"
+            retract = f"<retract xmlns='urn:xmpp:message-retract:1' id='i0'>{moderated}</retract>"
+            room.says("", retract, nick="", sent_id="m")
+            self.assert_small(room)
+
+
 class EmptyCorrections(SynchronousTestCase):
     def test_is_nothing(self) -> None:
         chat_state = "<active xmlns='http://jabber.org/protocol/chatstates'/>"
