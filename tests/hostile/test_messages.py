@@ -14,6 +14,8 @@ NS_RETRACT = "urn:xmpp:message-retract:1"
 NS_OCCUPANT = "urn:xmpp:occupant-id:0"
 NS_DELAY = "urn:xmpp:delay"
 DAY = 86400
+# How a room's owner turns its archive off.
+SWITCH = {"prosody": "muc#roomconfig_enablearchiving", "ejabberd": "mam"}
 
 
 class MessagesCase(IntegrationTestCase):
@@ -67,6 +69,28 @@ class EmptyCorrectionTests(MessagesCase):
         await self.says(self.bob, "bob", "n", "<body>after</body>")
         for resource in ("tablet", "laptop"):
             self.assertEqual([stanza.text for stanza in await self.told(resource)], ["said", "after"])
+        await self.phone.barrier(self.place)
+
+
+@on_both_servers
+class LargeRetractionTests(MessagesCase):
+    async def test_leaves_others_words_alone(self) -> None:
+        """Of a message with a hundred corrections, by a stanza with an id of 200 KB; where the room gives no ids."""
+        await self.begin()
+        form = f"<field var='FORM_TYPE'><value>{NS_MUC}#roomconfig</value></field>"
+        form += f"<field var='{SWITCH[self.server.name]}'><value>0</value></field>"
+        form = f"<query xmlns='{NS_MUC}#owner'><x xmlns='jabber:x:data' type='submit'>{form}</x></query>"
+        self.assertEqual((await self.bob.iq("set", self.place, form)).get("type"), "result")
+        eve = await self.enter(await self.account("eve"), "eve", direct=True)
+        await self.says(self.bob, "bob", "b", "<body>others</body>")
+        await self.says(eve, "eve", "m", "<body>mine</body>")
+        for number in range(100):
+            replacing = f"<replace xmlns='{NS_CORRECT}' id='m'/>"
+            await self.says(eve, "eve", f"c{number}", f"<body>mine {number}</body>{replacing}")
+        await self.says(eve, "eve", "x" * 200_000, f"<body>-</body><retract xmlns='{NS_RETRACT}' id='m'/>")
+        await self.says(self.bob, "bob", "n", "<body>after</body>")
+        told = await self.told("tablet", "<history maxstanzas='3'/>")
+        self.assertEqual([stanza.text for stanza in told], ["others", "after"])
         await self.phone.barrier(self.place)
 
 
