@@ -54,6 +54,7 @@ class HolderPipe:
         self._stream: ClientStream | None = None
         self._watch: RestartWatch | None = None
         self._domain = ""
+        self._introduced = False  # somebody waits for the answer
         self._started = False
         self._lost = False
         self._last = b""  # bytes that went to the client
@@ -67,8 +68,9 @@ class HolderPipe:
     def greeted(self) -> Deferred[None]:
         """Introduce the client; fires when the holder has taken it. Fails with `NotHandedOver`."""
         if self._lost:
-            self._greeted.errback(NotHandedOver("it ended the connection"))
+            self._greeted.errback(NotHandedOver(f"{self._name} ended the connection at once"))
         else:
+            self._introduced = True
             self._timer.start(PATIENCE, lambda: self._refuse("it does not answer in time"))
             self.transport.write(self._greeting.first)
         return self._greeted
@@ -223,7 +225,7 @@ class HolderPipe:
         self._on_lost(self)
         self._timer.stop()
         if not self._greeting.done:
-            if not self._greeted.called:
+            if self._introduced and not self._greeted.called:
                 self._greeted.errback(
                     NotHandedOver(
                         f"{self._name} ended the connection, its log says why: {describe_tls_failure(reason)}"

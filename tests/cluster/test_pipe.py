@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +16,14 @@ from twisted.logger import formatEvent
 from twisted.trial import unittest
 
 from minimixproxy.c2s.errors import UpstreamRefused
-from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere
+from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere, Introduction, NotHandedOver
 from minimixproxy.c2s.server.holder_search import LAST_PAUSE
+from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
 from minimixproxy.c2s.transport.connection import SecurableConnection
-from minimixproxy.cluster.edge_pipe import HolderPipe
+from minimixproxy.cluster.edge_pipe import MAX_HELD, PATIENCE, HolderPipe
+from minimixproxy.cluster.greeting import Greeting
 from minimixproxy.cluster.pipes import EdgePipes
+from minimixproxy.wire.events import Event
 from tests.c2s.helpers import BIND, BOUND, HEADER, PLAIN_FEATURES, SERVER_HEADER, Lab, LabClient, plain
 from tests.c2s.server.test_negotiation import RESPONSE, errors
 from tests.c2s.server.test_sasl2 import authenticate, bind
@@ -496,3 +500,112 @@ class SlowFinder:
 
     async def claim(self, bare: str) -> Elsewhere | None:
         raise AssertionError("it is not logged in here")
+
+
+class AloneTest(PipeCase):
+    """A pipe whose holder is played by the test."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.send(HEADER)
+        (self.stream,) = self.pair.edge.clients._streams
+        self.clock, self.bottom, self.over = Clock(), Wire(), 0
+        client = Introduction(self.stream.peer, "a@example.org", HEADER, {})
+        self.pipe = HolderPipe(Greeting(b"PROXY", client), self.clock, "node-b", self._ended)
+
+    def _ended(self, _pipe: HolderPipe) -> None:
+        self.over += 1
+
+    def greeted(self) -> Deferred[None]:
+        self.pipe.makeConnection(self.bottom)
+        greeted = self.pipe.greeted()
+        self.assertEqual(self.bottom.take(), b"PROXY" + HEADER)
+        return greeted
+
+    def taken(self, said: bytes = SERVER_HEADER) -> None:
+        greeted = self.greeted()
+        self.pipe.dataReceived(said)
+        self.successResultOf(greeted)
+        self.assertEqual(self.bottom.producerState, "paused", "there is nobody yet who could be told more")
+
+    def test_the_connection_ends_before_it_is_introduced(self) -> None:
+        self.pipe.makeConnection(self.bottom)
+        self.pipe.connectionLost()
+        self.assertIn("ended the connection", str(self.failureResultOf(self.pipe.greeted(), NotHandedOver).value))
+        self.assertEqual((self.bottom.take(), self.over), (b"", 1))
+
+    def test_it_is_not_needed_before_it_is_introduced(self) -> None:
+        """As somebody else listens there: nobody waits for an answer, and no fault of ours is logged."""
+        self.pipe.makeConnection(self.bottom)
+        self.pipe.abort()
+        self.pipe.connectionLost()
+        self.assertEqual((self.bottom.aborted, self.over), (True, 1))
+        del self.pipe
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_it_does_not_answer(self) -> None:
+        greeted = self.greeted()
+        self.clock.advance(PATIENCE)
+        self.assertIn("node-b: it does not answer in time", str(self.failureResultOf(greeted, NotHandedOver).value))
+        self.assertTrue(self.bottom.aborted)
+        self.pipe.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_what_it_says_before_the_client_is_there(self) -> None:
+        """Has been read before it was paused."""
+        self.taken(SERVER_HEADER)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.pipe.dataReceived(b"<a/>")
+        self.pipe.dataReceived(b"<b/>")
+        self.pipe.start(self.stream, [], "example.org")
+        self.assertEqual(
+            (self.client.wire.take(), self.bottom.producerState), (SERVER_HEADER + b"<a/><b/>", "producing")
+        )
+        self.assertEqual(self.pipe.domain, "example.org")
+        self.pipe.dataReceived(b"<c/>")
+        self.assertEqual(self.client.wire.take(), b"<c/>")
+
+    def test_what_it_says_before_is_bounded(self) -> None:
+        self.taken(b"x" * 1000)
+        self.pipe.dataReceived(b"x" * (MAX_HELD - 1000))
+        self.assertFalse(self.bottom.aborted)
+        self.pipe.dataReceived(b"x")
+        self.assertTrue(self.bottom.aborted)
+
+    def test_it_is_gone_when_the_client_comes(self) -> None:
+        """The client has what was said to it, and comes again."""
+        self.taken()
+        self.pipe.connectionLost()
+        self.pipe.start(self.stream, self.early(b"<message/>"), "example.org")
+        self.assertEqual((self.client.wire.take(), self.client.wire.closing), (SERVER_HEADER, True))
+        self.assertEqual(self.bottom.take(), b"")
+        self.assertTrue(self.told("node-b, which held the account of the client at 192.0.2.77"))
+
+    def early(self, data: bytes) -> list[Event]:
+        return self.stream.framer.feed(data)
+
+    def test_what_was_sent_ahead(self) -> None:
+        self.taken()
+        self.pipe.start(self.stream, self.early(b"<message/> <presence/></stream:stream>"), "example.org")
+        self.assertEqual(self.bottom.take(), b"<message/> <presence/>" + END)
+
+    def test_a_client_that_is_gone_says_nothing_more(self) -> None:
+        self.taken()
+        self.pipe.start(self.stream, [], "example.org")
+        self.pipe.client_lost()
+        self.pipe.take(b"<message/>")
+        self.assertEqual((self.bottom.take(), self.bottom.closing), (b"", True))
+        self.pipe.dataReceived(b"<message/>")
+        self.assertEqual(self.client.wire.take(), SERVER_HEADER)
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.bottom.aborted)
+
+    def test_who_has_gone_first_is_not_told_to_go(self) -> None:
+        self.taken()
+        self.pipe.start(self.stream, [], "example.org")
+        self.pipe.connectionLost()
+        self.pipe.client_lost()
+        self.pipe.abort()
+        self.assertEqual((self.bottom.closing, self.bottom.aborted, self.over), (False, False, 1))
+        self.assertEqual(self.clock.getDelayedCalls(), [])

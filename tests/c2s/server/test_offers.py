@@ -20,6 +20,7 @@ from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.c2s.helpers import HEADER, Lab, LabClient, plain
 from tests.c2s.server.test_negotiation import errors
+from tests.log_events import log_events
 from tests.wires import Wire
 
 SERVER = ("SCRAM-SHA-1", "PLAIN", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "X-OAUTH2", "SCRAM-SHA3-512")
@@ -168,6 +169,15 @@ class LearningTest(TestCase):
         self.assertEqual(self.mechanisms(self.lab.client()), [*RELAYED, "PLAIN"])
         self.lab.clock.advance(1.5 * RETRY)
         self.assertEqual(self.lab.contacts, [])
+
+    def test_the_log_has_it_once_until_it_is_something_else(self) -> None:
+        events = log_events(self)
+        offers = self.lab.context.offers
+        offers.start(self.lab.context.domains.values())
+        for trouble in ("down", "down", "slow", "down"):
+            self.lab.contacts.pop().errback(UpstreamUnreachable(trouble))
+            self.lab.clock.advance(1.5 * RETRY)
+        self.assertEqual([str(event["error"]) for event in events if "error" in event], ["down", "slow", "down"])
 
     def test_no_server_is_asked_when_all_is_over(self) -> None:
         offers = self.lab.context.offers

@@ -16,7 +16,7 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamUnreachable
 from minimixproxy.c2s.server import registrar
-from minimixproxy.c2s.server.client_registration import LONGEST, REQUEST_TIME
+from minimixproxy.c2s.server.client_registration import LONGEST, REQUEST_TIME, ClientRegistration
 from minimixproxy.c2s.server.limits import RegistrationGuard
 from minimixproxy.c2s.server.negotiation import MAX_EARLY
 from minimixproxy.c2s.server.offers import FRESH, PATIENCE, RETRY
@@ -590,6 +590,14 @@ class PassingTest(RegistrationTest):
             self.assertFalse(client.wire.closing)
             self.lab.clock.advance(LONGEST / 6)
         self.assertIn(b"connection-timeout", client.wire.take())
+
+    def test_time_that_is_over_is_no_time(self) -> None:
+        """Not less than none: the reactor takes no such delay, and it may be late."""
+        self.known()
+        self.lab.clock.advance(5)
+        self.assertEqual(
+            ClientRegistration(self.lab.context.registrar).patience(self.lab.context.domains["example.org"]), 0.0
+        )
 
     def test_the_places_of_a_domain(self) -> None:
         self.known()

@@ -259,6 +259,12 @@ class Tables(SynchronousTestCase):
             ([(types, "bob", 0), (types, "bob", 1)], []),
             ([(types, "bob", 0), (says, "bob", 1)], ["bob says 1"]),
             ([(types, "bob", 0), (leaves, "bob", 0)], ["bob gone"]),
+            (
+                [(types, "bob", 0), (World.reads, "bob", 1), (shows, "bob", 1)],
+                ["bob here 1", "bob types", "bob read 1"],
+            ),
+            ([(shows, "carol", 1), (types, "carol", 0), (shows, "carol", 2)], ["carol here 2", "carol types"]),
+            ([(shows, "bob", 1), (types, "bob", 0), (shows, "bob", 2), (types, "bob", 1)], ["bob here 2"]),
             ([(World.renames, "bob", 1)], ["bob gone to carol", "carol here 0"]),
             ([(World.renames, "bob", 1), (leaves, "carol", 0)], ["bob gone to carol", "carol gone"]),
             (

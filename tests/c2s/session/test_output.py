@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.c2s.session.acknowledgements import CROSSING, EVERYTHING, Acknowledgements
 from minimixproxy.c2s.session.output import LAZY_TIME, ClientOutput
 from minimixproxy.timing.turn_end import TurnEnd
+from minimixproxy.timing.turn_shares import TURN
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from tests.examples import examples
 from tests.timing.turns import next_turn
@@ -136,6 +137,13 @@ class LazyTest(SynchronousTestCase):
         self.assertEqual(client.received, stanza * 10_000 + b"behind")
         self.assertLess(client.transport.largest, BUFFER + 40 * 1024)
         self.assertEqual(client.waited, [])
+
+    def test_others_have_their_turn_after_what_took_long(self) -> None:
+        for cost, free in ((TURN / 3, True), (TURN, False)):
+            client = Client(cost=cost)
+            client.output.deliver_all(client.lazy(b"1"))
+            client.turn_end.end()
+            self.assertEqual((client.received, client.turn_end.shares.may_go_on("another")), (b"1", free))
 
     def test_what_waits_behind_a_replay_is_not_written(self) -> None:
         """It was given out, and a client that is gone then has not got it."""
