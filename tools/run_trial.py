@@ -161,8 +161,8 @@ def install(plan: Plan, run: Callable[[list[str]], object] = subprocess.check_ca
 
 
 def workers(cores: int, *, unit: bool) -> int:
-    """How many keep these cores at work: with servers half of the time is waiting, and each takes a gigabyte."""
-    return cores + 1 if unit else min(3 * cores, MANY)
+    """How many keep these cores at work: with servers most of the time is waiting, and each takes less than a gigabyte."""
+    return cores + 1 if unit else min(4 * cores, MANY)
 
 
 def prepare(*, unit: bool) -> None:
