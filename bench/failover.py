@@ -195,8 +195,9 @@ class Ground:
         time.sleep(BEFORE)
         self._service.order("anew")
         began = time.monotonic()
-        before, missed_from = self._cpu(other), self._said()
+        before = self._cpu(other)
         end()
+        missed_from = self._said()  # a process that ends in order gives its devices what is said meanwhile
         back = self._service.order(f"count {ACCOUNTS * EACH}", TIME_LIMIT) - began
         cpu = tuple(now - then for now, then in zip(self._cpu(other), before, strict=True))
         self._enough_said(missed_from)
