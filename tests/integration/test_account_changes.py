@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 
+from minimixproxy.wire.trees import MAX_TAGS
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
 from tests.integration.processes import temporary_directory
@@ -152,13 +153,14 @@ class RemovalTests(ChangesCase):
 
     async def test_by_requests_whose_answers_tell_nothing(self) -> None:
         """An evil owner hides the removal, for the next one to be put into the rooms."""
-        enable = "<enable xmlns='urn:xmpp:carbons:2'/>"
+        enable, much = "<enable xmlns='urn:xmpp:carbons:2'/>", "<a/>" * MAX_TAGS
         for hidden in (
             f"<iq type='set' id=''>{REMOVE}</iq>",
             f"<iq type='set' id='twice'>{enable}</iq><iq type='set' id='twice'>{REMOVE}</iq>",
             f"<iq type='set' id='twice'>{REMOVE}</iq><iq type='set' id='twice'>{enable}</iq>",
             "".join(f"<iq type='set' id='e{number}'>{enable}</iq>" for number in range(16))
             + f"<iq type='set' id='gone'>{REMOVE}</iq>",
+            f"<iq type='set' id='gone'>{REMOVE.replace('<remove/>', f'<remove>{much}</remove>')}</iq>",
         ):
             room = await self.in_room()
             self.phone.client.send(hidden)

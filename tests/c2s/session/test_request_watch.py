@@ -14,7 +14,9 @@ from minimixproxy.c2s.session.request_watch import (
     RequestWatch,
 )
 from minimixproxy.c2s.upstream.binding import BadBinding, Own
+from minimixproxy.wire.children import stanza_of_bytes
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.wire.trees import MAX_TAGS
 from minimixproxy.xep.sasl import account_key
 
 OWN = Own("alice@a.test", "a.test")
@@ -145,6 +147,20 @@ class WatchTest(SynchronousTestCase):
         self.assertFalse(self.watch)
         self.assertIs(self.watch.asked(iq("set", "1" * LARGEST, REGISTER.format("<remove/>"))), False)
         self.assertTrue(self.watch.lasting)
+
+    def test_a_removal_with_too_much_in_it_to_be_read(self) -> None:
+        """Servers read it: nobody is to hide one, for the next owner to be put into the rooms."""
+        much = "<a/>" * MAX_TAGS
+
+        def large(query: str) -> Stanza:
+            return stanza_of_bytes(f"<iq type='set' id='1'>{query}</iq>".encode())
+
+        for query in (f"<remove>{much}</remove>", f"<remove/>{much}", f"{much}<remove/>"):
+            watch = RequestWatch(OWN)
+            self.assertIs(watch.asked(large(REGISTER.format(query))), False)
+            self.assertTrue(watch.lasting, query[:10])
+        self.assertIs(self.watch.asked(large(f"<query xmlns='jabber:iq:roster'>{much}</query>")), True)
+        self.assertFalse(self.watch)
 
     def test_what_is_no_excess(self) -> None:
         roster = "<query xmlns='jabber:iq:roster'/>"
