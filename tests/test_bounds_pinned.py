@@ -48,6 +48,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "cluster.component_duty": {"LOOK": 1, "OUT_OF_REACH": 30, "MARGIN": 1, "ABSTINENCE": 10},
     "cluster.restart_watch": {"LONGEST": 16384},
     "cluster.view": {"MOST_TOLD": 20},
+    "storage.cluster_lease": {"NOTHING": -1},  # in the database, as other processes read it
     "c2s.session.client_session": {"UNBOUND": 120},
     "c2s.session.acknowledgements": {"EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.server.registrar": {

@@ -81,7 +81,7 @@ class ClientState:
         self._held: HeldBack | None = None  # None: the client has not been inactive yet
         self._holding = False  # of what comes through the gate, so much as may wait is held back
         self._switch: Callable[[bool], None] = self._hold_back
-        self._weighed: Callable[[Weighed], None] = self._take
+        self._weighed: Callable[[Weighed], None]  # the same
         self.inactive = False
 
     def offer(self, features: Stanza) -> bytes:

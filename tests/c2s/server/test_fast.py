@@ -15,7 +15,7 @@ from minimixproxy.sasl.scram import ScramKeys
 from minimixproxy.sasl.tokens import Token, mark_of
 from tests.c2s.helpers import HEADER, PLAIN_FEATURES, SERVER_HEADER, LabClient
 from tests.c2s.server.exchanges.test_local_scram import CHALLENGE, keys
-from tests.c2s.server.test_sasl2 import DEVICE, ENABLE, SASL2, SM, Sasl2Case, authenticate, bind, refusal
+from tests.c2s.server.test_sasl2 import DEVICE, ENABLE, SASL2, SM, Sasl2Case, authenticate, bind, element, refusal
 
 ACCOUNT = "a@example.org"
 OTHER_DEVICE = DEVICE.replace("d", "e")
@@ -179,6 +179,15 @@ class UseTest(FastCase):
         self.assertTrue(answer.startswith(b"<success xmlns='urn:xmpp:sasl:2'>" + additional), answer)
         self.assertIn(b"<enabled ", answer)
         self.assertNotIn(b"<token", answer)
+
+    def test_without_initial_response(self) -> None:
+        secret = self.token()
+        client = self.client()
+        fast = b"<fast xmlns='%b'/>" % FAST
+        self.assertEqual(client.send(authenticate(fast, NONE, None)), element(b"challenge", b""))
+        client.send(element(b"response", b"a\0" + proof(secret)))
+        self.turn()
+        self.assertEqual(self.lab.logins[-1][0].own.bare, ACCOUNT)
 
     def test_resumed(self) -> None:
         """Nobody asks the server anything."""

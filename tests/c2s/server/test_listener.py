@@ -19,16 +19,19 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
+from minimixproxy.c2s.server import listener
 from minimixproxy.c2s.server.client_port import ClientConnection
 from minimixproxy.c2s.server.counted_connection import READ
 from minimixproxy.c2s.server.listener import ClientService, client_service
 from minimixproxy.c2s.server.negotiation import NOT_LOGGED_IN, TOO_MANY, Negotiation
+from minimixproxy.c2s.server.negotiation_context import NegotiationContext
 from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.peers import ip_end, peer_of
 from minimixproxy.c2s.transport.tls import ServerTLS, client_factory
-from minimixproxy.config.settings import Domain, Limits, Listen, Settings, WebSocket
+from minimixproxy.config.settings import Domain, Limits, Listen, Rooms, Settings, WebSocket
 from tests.c2s.fakeserver import FakeServerFactory, Script, expecting_header, listening
 from tests.c2s.helpers import BIND, HEADER, Recorder, StubAccounts, certified, plain
 from tests.counted import Counted
@@ -157,6 +160,56 @@ class ListenerTest(unittest.TestCase):
         await client.say(HEADER, b"</stream:features>")
         await client.say(BIND, b"</iq>")
         return client
+
+
+class MadeTest(unittest.SynchronousTestCase):
+    """What a service is made of."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.domain = certified("example.org", self.directory)
+        domains = {"example.org": self.domain}
+        self.settings = Settings(state=self.directory / "state.sqlite", listen=STARTTLS_PORT, domain=domains)
+
+    def test_a_certificate_that_is_no_good(self) -> None:
+        """Before root's rights are given up, and before any port is open."""
+        assert self.domain.certificate is not None
+        self.domain.certificate.write_bytes(b"none")
+        self.assertRaises(CertificateError, client_service, self.settings, StubAccounts(), reactor)
+
+    def test_whom_the_ways_to_servers_are_given(self) -> None:
+        """The server learns which client it is about."""
+        asked: list[tuple[object, ...]] = []
+        for name in ("connect_upstream", "contact_upstream", "log_in_upstream"):
+
+            async def ask(*what: object, name: str = name) -> str:
+                asked.append(what)
+                return name
+
+            self.patch(listener, name, ask)
+        made: list[Any] = []
+
+        def context(*parts: Any) -> NegotiationContext:
+            made.extend((parts[1], parts[3]))
+            return NegotiationContext(*parts)
+
+        self.patch(listener, "NegotiationContext", context)
+        client_service(self.settings, StubAccounts(), reactor)
+        sessions, upstream = made
+        limits = self.settings.limits
+        for way, what, name in (
+            (sessions.connect, ("login", "client"), "connect_upstream"),
+            (upstream.contact, ("domain", "client"), "contact_upstream"),
+            (upstream.log_in, ("domain", "client", "authenticate"), "log_in_upstream"),
+        ):
+            self.assertEqual(self.successResultOf(Deferred.fromCoroutine(way(*what))), name)
+            self.assertEqual(asked.pop(), (reactor, what[0], limits, *what[1:]))
+
+    def test_whether_clients_may_say_that_they_are_inactive(self) -> None:
+        context = client_service(self.settings, StubAccounts(), reactor).clients.context
+        for rooms, expected in ((Rooms(inactive="pass"), False), (Rooms(inactive="hold"), True)):
+            self.settings.rooms.take_over(rooms)
+            self.assertIs(context.sessions.client_state(), expected)
 
 
 class WholeWayTest(ListenerTest):

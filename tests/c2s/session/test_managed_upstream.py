@@ -94,6 +94,7 @@ class CountingTest(UpstreamTest):
         self.assertEqual(client.upstream.take(), b"")
         client.serve(b"<message/>")
         self.assertFalse(client.wire.closing)
+        self.assertEqual(errors(client.serve(ASK)), [b"remote-connection-failed"], "it has refused that")
 
     def test_a_server_without_it_is_not_asked(self) -> None:
         client = self.lab.client()
