@@ -136,6 +136,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "clientproxy.handlers": {"_TICK": 1, "_KEEPALIVE_TICKS": 60},
     "clientproxy.iqs": {"LONGEST_ID": 1023, "LONGEST_NAMESPACE": 256},
     "clientproxy.jat": {"MAX_PART": 1023, "_CACHED": 16384},
+    "clientproxy": {"LARGEST_TAG": 16 * 1024**2},
     "clientproxy.presences": {"ASK_AGAIN": 60, "MAX_SUBSCRIBERS": 10_000},
     "clientproxy.exchanges": {"LONGEST_NAME": 256, "MOST_OF_ONE": 100},
     "clientproxy.targets": {"MAX_FEATURES": 500},

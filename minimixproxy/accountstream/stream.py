@@ -39,7 +39,7 @@ from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.lines import Line
 from minimixproxy.wire.events import Skipped
 from minimixproxy.wire.stanza import MalformedStanza, Stanza, parse_stanza, serialize
-from minimixproxy.xep.oversized import ORDINARY, Sendable, lost_answer, refused
+from minimixproxy.xep.oversized import ORDINARY, Sendable, lost_answer
 from minimixproxy.xep.stanza_errors import error_reply
 
 FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
@@ -204,7 +204,7 @@ class AccountStream(XMPPHandlerCollection, Service):
 
     def _not_sendable(self, data: bytes, fault: str) -> None:
         self.log.warn("{account}: a stanza is not sent to the server: {reason}", account=self.account, reason=fault)
-        answer, instead = refused(data, fault)
+        answer, instead = self._sendable.refused(data, fault)
         if instead is not None:
             self._life.happens(_SEND, instead)
         if answer is not None:

@@ -22,6 +22,9 @@ from minimixproxy.config.settings import ClientProxy, Settings
 from minimixproxy.logs.logger import Logger
 from minimixproxy.wire.framing import MAX_DEPTH, FramingLimits
 
+#: Bytes of a tag. An attribute of what a user may say can have six times as many as the user has written.
+LARGEST_TAG = 16 * 1024 * 1024
+
 
 class ClientProxyService(ComponentStream):
     """One [[client_proxy]] section at work."""
@@ -30,7 +33,7 @@ class ClientProxyService(ComponentStream):
         """`may_act` tells whether the domain is still this process's; None: it is nobody else's."""
         random = Random()
         endpoints = [clientFromString(reactor, description) for description in settings.server]
-        limits = FramingLimits(settings.stanza_size, MAX_DEPTH, skips=True)
+        limits = FramingLimits(settings.stanza_size, MAX_DEPTH, skips=True, max_tag=LARGEST_TAG)
         super().__init__(settings.domain, settings.secret, endpoints, reactor, random, limits)
         self.setName(f"client proxy {settings.domain}")  # type: ignore[no-untyped-call]
         self.proxy = Proxy(settings, reactor.seconds, self.send, random)

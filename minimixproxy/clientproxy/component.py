@@ -32,7 +32,7 @@ from minimixproxy.wire.events import Event, Fault, Skipped
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
-from minimixproxy.xep.oversized import Sendable, error_for, lost_answer, refused
+from minimixproxy.xep.oversized import Sendable, error_for, lost_answer
 
 HANDSHAKE_TIMEOUT = 30.0  # seconds
 SLOW_RETRY = 300.0  # seconds, when a server refuses us again and again: it will not change its mind soon
@@ -301,7 +301,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
     def _refuse(self, data: bytes, fault: str) -> None:
         """What the server would end the stream for is not sent; its sender is answered as by the server."""
         self.log.warn("{domain}: a stanza is not sent: {reason}", domain=self.domain, reason=fault)
-        answer, instead = refused(data, fault, NS_COMPONENT)
+        answer, instead = self._sendable.refused(data, fault, NS_COMPONENT)
         if instead is not None:
             self.send(instead)
         if answer is not None:

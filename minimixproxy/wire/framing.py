@@ -34,12 +34,13 @@ class FramingLimits:
 
     `skips`: the peer is a server, which relays what others say. A stanza that is too large is left out (`Skipped`),
     where its end can be found, and prefixes that nobody declared are declared (`undeclared_prefixes`); else it is a
-    `Fault`.
+    `Fault`. Its end can be found if no tag of it has more bytes than `max_tag`, or than `max_stanza` if that is more.
     """
 
     max_stanza: int = 262144
     max_depth: int = 1000
     skips: bool = False
+    max_tag: int = 0
 
 
 class _Fatal(Exception):
@@ -135,7 +136,8 @@ class Framer:
         events = self._events = []
         whole = self._guard.release(data)
         if whole is not data:
-            if self._guard.held > self._limits.max_stanza or (self._guard.held > MAX_HEADER and not self._depth):
+            largest = max(self._limits.max_stanza, self._limits.max_tag)
+            if self._guard.held > largest or (self._guard.held > MAX_HEADER and not self._depth):
                 self._finish()
                 return [Fault("policy-violation", "too large")]
             data = whole

@@ -45,6 +45,15 @@ class Sendable:
             return f"{len(data)} bytes are more than the {self.largest} that are sure to be taken"
         return f"nested more than {self.depth} levels deep" if is_deeper(data, self.depth) else ""
 
+    def refused(self, data: bytes, text: str, namespace: str = NS_CLIENT) -> Refused:
+        """Return what becomes of a stanza that is not sent (see `refused`), and can be sent in its place.
+
+        Whoever asks chooses the id that an answer bears: an error may be as large as the answer, and is not sent
+        either.
+        """
+        answer, instead = refused(data, text, namespace)
+        return Refused(answer, instead if instead is not None and not self.fault(instead) else None)
+
 
 ORDINARY = Sendable()
 

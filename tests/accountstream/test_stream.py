@@ -374,6 +374,15 @@ class WhatCannotBeUsed(StreamTest):
             self.assertEqual(got, [answer.replace(b"{}", error % text) for answer in answers])
         self.assertEqual((self.called, self.stream.state), ([], StreamState.OPEN))
 
+    def test_an_id_too_large_to_go(self) -> None:
+        """Whoever asks chooses it, and what answers bears it: nothing of that size goes, a refusal neither."""
+        self.opened()
+        large = "&apos;" * 44_000
+        for kind in ("result", "error"):
+            sent, got = self.refused(f"<iq type='{kind}' to='r@m/n' id='{large}'/>")
+            self.assertEqual((sent, got), (b"", []))
+        self.assertEqual((self.called, self.stream.state), ([], StreamState.OPEN))
+
     def test_too_deep_to_go(self) -> None:
         self.opened()
         for depth, goes in ((1000, True), (1001, False)):

@@ -269,6 +269,38 @@ class HandshakeTests(ComponentCase):
         stream.dataReceived(b"<handshake/>")
         self.assertIn(b"type='subscribe'", stream.transport.value())
 
+    def test_an_id_that_no_answer_can_bear(self) -> None:
+        """However large, and in however many pieces: it is left out, once, and the stream goes on."""
+        self.start()
+        stream = self.handshake(self.one)
+        sent = self.patch_refused()
+        for length in (80_000, 85_000, 86_000, 87_200, 88_000, 200_000):
+            for kind in ("get", "unknown", "result"):
+                data = f"<iq type='{kind}' id='{'&apos;' * length}' from='{ALICE}' to='{DOMAIN}'><q xmlns='x'/></iq>"
+                stream.transport.clear()
+                for begin in range(0, len(data), 60_000):
+                    stream.dataReceived(data[begin : begin + 60_000].encode())
+                self.assertLess(len(stream.transport.value()), 524288, (length, kind))
+                self.assertLessEqual(len(sent), 1, (length, kind))
+                sent.clear()
+        self.assertFalse(stream.transport.aborted)
+        stream.transport.clear()
+        ping = f"<iq type='get' id='1' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>"
+        stream.dataReceived(ping.encode())
+        self.assertIn(b"type='result'", stream.transport.value())
+
+    def patch_refused(self) -> list[str]:
+        """What the server is not sent for its size."""
+        found: list[str] = []
+        refuse = component.ComponentStream._refuse
+
+        def noted(stream: component.ComponentStream, data: bytes, fault: str) -> None:
+            found.append(fault)
+            refuse(stream, data, fault)
+
+        self.patch(component.ComponentStream, "_refuse", noted)
+        return found
+
     def test_a_connection_that_is_cut_off_is_noticed(self) -> None:
         """By TCP; and what is written goes out at once. A UNIX socket has neither."""
         told: list[tuple[str, object]] = []

@@ -242,6 +242,22 @@ class GrowingStanzaTests(StanzaCase):
         await self.mallory.expect(f"<presence type='unavailable' from='{self.room_jid}/alice'/>")
 
 
+@on_both_servers
+class LargeIdTests(StanzaCase):
+    async def test_no_answer_bears_it(self) -> None:
+        """An id of 44 KB is 260 KB once each apostrophe in it is written as servers do; the answer has it, too."""
+        await self.meet()
+        stranger = await self.client(await self.account("stranger"), direct=True)
+        for identity in ("'" * 40_000, "'" * 43_600, "'" * 44_500, "'" * 100_000, "x" * 200_000):
+            for inner in ("<ping xmlns='urn:xmpp:ping'/>", "<a xmlns='urn:x:a'/>"):
+                for client, to in ((stranger, self.stream), (self.mallory, f"{self.room_jid}/alice")):
+                    client.send(f"<iq type='get' to='{to}' id=\"{identity}\">{inner}</iq>")
+        await stranger.barrier()
+        await self.undisturbed()
+        log = "\n".join(self.watched.process.lines[self._seen :])
+        self.assertNotIn(f"{self.stream} ended by the server", log)
+
+
 START_TAG = re.compile(rb" (id|from)='([^']*)'")
 PREFIXED = {
     "element": "<p:a/>",

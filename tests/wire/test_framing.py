@@ -695,6 +695,25 @@ class Skipping(TestCase):
             self.assertLessEqual(len(framer._tail), 300)
         self.assertIsInstance(framer.feed(b"</message>")[0], Skipped)
 
+    def test_one_tag_that_may_be_longer(self) -> None:
+        """Its stanza is left out, in however many pieces it comes; up to a bound."""
+        limits = FramingLimits(max_stanza=300, skips=True, max_tag=500)
+        for large in (
+            "<message id='1' a='" + "b" * 400 + "'/>",
+            "<message id='1' a='" + "b" * 400 + "'><body>c</body></message>",
+            "<message id='1'><a a='" + "b" * 400 + "'/>d</message>",
+        ):
+            data = HEADER + "<presence/>" + large + "<iq/>"
+            every = list(range(len(data)))
+            for cuts in ([], every, every[::7]):
+                events = feed(data, cuts, limits, passing=False)[1:]
+                self.assertEqual([type(event) for event in events], [Stanza, Skipped, Stanza], large)
+                (skipped,) = [event for event in events if isinstance(event, Skipped)]
+                digest = sha256(large.encode()).hexdigest()
+                self.assertEqual((skipped.name, skipped.size, skipped.digest), ("message", len(large), digest))
+        events = feed(HEADER + "<message a='" + "b" * 600, None, limits, passing=False)
+        self.assertEqual(events[-1], Fault("policy-violation", "too large"))
+
     def test_one_tag_cannot_be_skipped(self) -> None:
         limits = FramingLimits(max_stanza=300, skips=True)
         events = feed(HEADER + "<message a='" + "b" * 400, None, limits, passing=False)

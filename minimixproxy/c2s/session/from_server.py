@@ -13,7 +13,7 @@ from minimixproxy.stream_management.unacknowledged import tracked_too
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.stanza import Stanza, rewrite
-from minimixproxy.xep.oversized import error_for, lost_answer
+from minimixproxy.xep.oversized import ORDINARY, error_for, lost_answer
 from minimixproxy.xep.stream_headers import STREAM_END
 from minimixproxy.xep.stream_management import COUNTED
 
@@ -136,8 +136,10 @@ class FromServer:
             answer = lost_answer(skipped.attributes, f"the answer cannot be used: {skipped.reason}")
             self._give(answer)
         elif skipped.name == "iq" and (error := error_for("iq", skipped.attributes, skipped.reason)) is not None:
-            self._server.answer(rewrite(error.raw, {"from": None}))
-            self._server.flush()
+            refusal = rewrite(error.raw, {"from": None})
+            if not ORDINARY.fault(refusal):  # by its id, which whoever asks chooses
+                self._server.answer(refusal)
+                self._server.flush()
 
     def _ends(self, event: Event) -> None:
         if isinstance(event, StreamClosed):
