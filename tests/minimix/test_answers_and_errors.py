@@ -9,6 +9,7 @@ from minimixproxy.minimix.subprotocols import iq_proxying, sent_copies
 from minimixproxy.minimix.subprotocols.open_iqs import MAX_OPEN
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
+from tests.minimix.test_routing_table import MANY
 
 PING = "<ping xmlns='urn:xmpp:ping'/>"
 INFO = f"<query xmlns='{DISCO}'/>"
@@ -112,6 +113,19 @@ class WhatFollowsFromAnswers(Case):
         ours, bobs = self.phone.take()
         self.assertIn(f"jid='{self.phone.jid}'".encode(), ours.raw)
         self.assertIn(f"jid='{STREAM}'".encode(), bobs.raw)
+
+    def test_an_answer_that_nobody_here_can_read(self) -> None:
+        """It is its receiver's affair; whether the account is in the room it does not tell."""
+        self.answers(self.asks(ROOM, INFO), MANY)
+        (answer,) = self.phone.take()
+        self.assertEqual((answer["id"], answer["type"], answer["to"]), ("1", "result", self.phone.jid))
+        self.assertIn(MANY.encode(), answer.raw)
+        self.world.clock.advance(61)
+        self.answers(self.asks(f"{ROOM}/alice", PING), MANY)
+        (answer,) = self.phone.take()
+        self.assertEqual((answer["id"], answer["type"]), ("1", "error"))
+        self.assertIn(b"<remote-server-timeout", answer.raw)
+        self.assertIs(self.state, State.JOINED)
 
     def test_too_many_open(self) -> None:
         self.patch(iq_proxying, "MAX_OPEN", 3)

@@ -179,6 +179,32 @@ class LearningTest(TestCase):
             self.lab.clock.advance(1.5 * RETRY)
         self.assertEqual([str(event["error"]) for event in events if "error" in event], ["down", "slow", "down"])
 
+    def test_after_a_reload(self) -> None:
+        """The server may be another one: nothing is known of it, and what the former one still says is not used."""
+        offers, served = self.lab.context.offers, self.lab.context.domains
+        offers.ask_anew(served.values(), served)
+        self.assertEqual(self.lab.contacts, [], "none is asked before all is started")
+        offers.start(served.values())
+        former = self.lab.contacts.pop()
+        offers.ask_anew(served.values(), served)
+        former.errback(UpstreamUnreachable("down"))
+        self.assertEqual(offers.troubles(), {})
+        self.server_offers(*SERVER)
+        self.assertEqual(self.mechanisms(self.lab.client()), [*RELAYED, "PLAIN"])
+        offers.ask_anew([], served)
+        self.assertEqual(self.mechanisms(self.lab.client()), [*RELAYED, "PLAIN"], "this one has not changed")
+        offers.ask_anew([], ())
+        self.assertEqual(self.lab.contacts, [])
+        self.assertEqual(offers._known, {})
+
+    def test_no_former_server_is_asked_again(self) -> None:
+        offers, served = self.lab.context.offers, self.lab.context.domains
+        offers.start(served.values())
+        self.lab.contacts.pop().errback(UpstreamUnreachable("down"))
+        offers.ask_anew([], ())
+        self.lab.clock.advance(1.5 * RETRY)
+        self.assertEqual(self.lab.contacts, [])
+
     def test_no_server_is_asked_when_all_is_over(self) -> None:
         offers = self.lab.context.offers
         offers.start(self.lab.context.domains.values())

@@ -61,3 +61,10 @@ class ResumableSessionsTests(SynchronousTestCase):
         self.assertEqual(self.sessions.handled_of_ended(name, ACCOUNT), 5)
         self.assertFalse(self.sessions.remove(name), "that is known already")
         self.assertEqual(len(self.sessions), 1)
+
+    def test_of_a_domain_that_is_not_served_any_more(self) -> None:
+        """What waits to be resumed ends too: nobody could log in to it."""
+        sessions = [self.add()[0] for _ in range(2)]
+        sessions[1].account = "a@example.net"
+        self.sessions.end_domains({"example.net", "example.com"}, "not served here any more")
+        self.assertEqual([session.ended for session in sessions], [[], ["host-gone"]])

@@ -439,6 +439,29 @@ class CertificateFilesTest(unittest.TestCase):
         self.shown_serial(server)
         self.assertTrue((self.directory / "example.net.selfsigned.key").exists())
 
+    def test_reload(self) -> None:
+        """Who connects is served by the same as before where the files are the same; all have to be good."""
+        server, certificate, private_key = self.load()
+        other = self_signed("example.org", self.directory / "other")
+        same = Domain(name="example.org", certificate=certificate, private_key=private_key)
+        moved = Domain(name="example.org", certificate=other[0], private_key=other[1])
+        before, factory = self.shown_serial(server), server.factory("example.org")
+        server.take(server.prepare([same, Domain(name="example.net")]))
+        self.assertIs(server.factory("example.org"), factory)
+        self.assertEqual(self.shown_serial(server), before)
+        self.assertTrue((self.directory / "example.net.selfsigned.key").exists())
+        server.factory("example.net")
+        prepared = server.prepare([moved])
+        self.assertEqual(self.shown_serial(server), before, "it is not in use yet")
+        server.take(prepared)
+        self.assertNotEqual(self.shown_serial(server), before)
+        self.assertRaises(KeyError, server.factory, "example.net")
+        server.take(server.prepare([same]))
+        self.assertEqual(self.shown_serial(server), before)
+        certificate.write_bytes(b"garbage")
+        self.assertRaises(CertificateError, server.prepare, [same])
+        self.assertEqual(self.shown_serial(server), before)
+
     def test_a_trust_file_that_changes(self) -> None:
         """It counts for new connections; as long as it is the same, they share what was read."""
         first, second = (self_signed("example.org", self.directory / name)[0] for name in "ab")
