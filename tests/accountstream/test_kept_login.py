@@ -95,3 +95,20 @@ class ReviveTest(unittest.SynchronousTestCase):
         login = self.revived(WITH_KEYS)
         assert login is not None
         self.assertEqual(KeptLogins({}).keep(login, WITH_KEYS), WITH_KEYS)
+
+
+class NewTest(unittest.SynchronousTestCase):
+    def test_by_a_password(self) -> None:
+        logins = KeptLogins({"example.org": ALLOWED})
+        login = logins.new("alice@example.org", "pencil")
+        assert login is not None
+        self.assertEqual(
+            (login.own.bare, login.domain, login.credential.password), ("alice@example.org", ALLOWED, "pencil")
+        )
+        renewed = logins.renew(login, "pen")
+        self.assertEqual((renewed.own.bare, renewed.credential.password), ("alice@example.org", "pen"))
+
+    def test_of_a_domain_that_is_not_served(self) -> None:
+        logins = KeptLogins({"example.org": ALLOWED})
+        self.assertIsNone(logins.new("alice@example.net", "pencil"))
+        self.assertEqual((logins.serves("example.org"), logins.serves("example.net")), (True, False))
