@@ -73,6 +73,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "xep.push": {"LONGEST_NODE": 1024, "MAX_OPTIONS": 8192, "LONGEST_BODY": 500},
     "xep.registration": {"LARGEST_REQUEST": 16384, "MOST_TAGS": 500, "DEEPEST_REQUEST": 32},
     "xep.sasl": {"_MAX_BASE64": 8192, "_MAX_FIELD": 1024},
+    "sasl.scram_server": {"_MAX_NONCE": 1024},
     "sasl.scram": {
         "MIN_ITERATIONS": 4096,
         "MAX_ITERATIONS": 10_000_000,

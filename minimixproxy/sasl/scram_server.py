@@ -25,6 +25,9 @@ from minimixproxy.sasl.scram import (
 )
 
 _NONCE = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
+# Characters of a client's. A server answers with it, and what it says has to be taken from it whoever is named: else
+# that one exists would be told by an answer too long.
+_MAX_NONCE = 1024
 
 
 class WrongProof(ScramError):
@@ -47,7 +50,7 @@ def read_client_first(message: bytes) -> ClientFirst:
     fields = read_fields(message[length:])
     if list(fields)[:2] != ["n", "r"] or "m" in fields:  # m=: an extension that we must know, and we know none
         raise ScramError("unexpected client-first-message")
-    if not _NONCE.fullmatch(fields["r"]):
+    if len(fields["r"]) > _MAX_NONCE or not _NONCE.fullmatch(fields["r"]):
         raise ScramError("malformed nonce")
     username = prepared_name(unescaped(fields["n"]))
     return ClientFirst(header, username, fields["r"], message[:length], message[length:])

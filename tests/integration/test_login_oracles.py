@@ -108,6 +108,24 @@ class WhoIsThereTests(OracleCase):
                 known = await self.shown(enrolled, proxy, final, named=named)
                 self.assertEqual(known.failure, shown[0].failure, (named, final.__name__))
 
+    async def test_by_a_nonce_that_makes_the_server_say_too_much(self) -> None:
+        proxy = self.own_proxy(domain={"logins": ["SCRAM", "PLAIN"]}, limits={"failed_logins": 1000})
+        there = await self.account()
+        for account in (there, there._replace(username="nobody")):
+            for length in (1025, 6050):
+                client: Connection = await connect(account, proxy.port, "1.3")
+                self._clients.append(client)
+                await client.opened(None)
+                await client.starttls()
+                await client.opened(None)
+                first = b64encode(f"n,,n={account.username},r={'x' * length}".encode()).decode()
+                (mechanism,) = [name for name in client.offered().mechanisms if name.startswith("SCRAM")][-1:]
+                client.send(f"<auth xmlns='{NS_SASL}' mechanism='{mechanism}'>{first}</auth>")
+                reply = await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
+                self.assertIn("malformed-request", reply.element.toXml(), (account.username, length))
+                await client.close()
+            await self.challenged(account, proxy, "x" * 1024)
+
     async def test_by_plain(self) -> None:
         proxy = self.own_proxy(domain={"logins": ["SCRAM", "PLAIN"]}, limits={"failed_logins": 1000})
         there = await self.account()

@@ -59,6 +59,15 @@ class VectorsTest(unittest.TestCase):
             f"r={nonce}{server_nonce},s=QSXCR+Q6sek8bf92,i=4096,h=G6k/rBLDqgOhRRaCuuatSDFkJ08=".encode(),
         )
 
+    def test_length_of_a_nonce(self) -> None:
+        """Who is told of that by a server's answer is told that the account exists."""
+        for length, good in ((1024, True), (1025, False), (6050, False)):
+            message = b"n,,n=user,r=" + b"x" * length
+            if good:
+                self.assertEqual(len(read_client_first(message).nonce), length)
+            else:
+                self.assertRaises(ScramError, read_client_first, message)
+
     def test_what_clients_add_to_find_intolerant_servers(self) -> None:
         """Monal: fields that nobody knows, in both messages, are part of what is proved."""
         ends = Ends()
