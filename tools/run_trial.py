@@ -162,7 +162,7 @@ def install(plan: Plan, run: Callable[[list[str]], object] = subprocess.check_ca
 
 def workers(cores: int, *, unit: bool) -> int:
     """How many keep these cores at work: with servers most of the time is waiting. Each takes about a gigabyte."""
-    return cores + 1 if unit else min(4 * cores, MANY)
+    return cores + 2 if unit else min(4 * cores, MANY)
 
 
 def prepare(*, unit: bool) -> None:

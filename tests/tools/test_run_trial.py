@@ -278,7 +278,7 @@ class CountTests(unittest.SynchronousTestCase):
 
     def test_workers(self) -> None:
         counts = [(self.tool.workers(cores, unit=False), self.tool.workers(cores, unit=True)) for cores in (1, 2, 64)]
-        self.assertEqual(counts, [(4, 2), (8, 3), (16, 65)])
+        self.assertEqual(counts, [(4, 3), (8, 4), (16, 66)])
 
     def test_cpu_of_children(self) -> None:
         """Of those that still run, of theirs, and of those that have ended: each here uses a tenth of a second."""
