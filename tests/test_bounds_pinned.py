@@ -231,7 +231,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "xep.muc_addresses": {"MAX_READ": 65536, "MOST_TAGS": 400},
     "minimix.pausing": {"ALLOWANCE": 65536, "LONGEST": 30},
     "minimix.history.amendments": {"MAX_ID": 1024, "_MAX_OF_A_KIND": 4, "_MAX_SIZE": 1024, "_MAX_OF_MANY": 256},
-    "minimix.room.appearance": {"REGAIN": 60},
+    "minimix.room.appearance": {"REGAIN": 60, "AGAIN": 1},
     "minimix.history.archive": {"MAX_PAGE": 100, "MAX_PAGE_BYTES": 1024**2},
     "minimix.history.archive_query": {"MAX_IDS": 1000},
     "minimix.rejoin.missed_messages": {

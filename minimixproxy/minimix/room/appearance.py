@@ -17,7 +17,8 @@ from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.timing.clock import Timer
 from minimixproxy.wire.stanza import Stanza, parse_element
 
-REGAIN = 60.0  # seconds between two attempts to get the wished nick back
+REGAIN = 60.0  # seconds between two attempts to get the wished nick back ...
+AGAIN = 1.0  # ... and if the room says that it is free
 
 
 class Appearance:
@@ -27,9 +28,11 @@ class Appearance:
     """
 
     __slots__ = (
+        "_asked",
         "_asked_texts",
         "_caps",
         "_changes",
+        "_clock",
         "_outlet",
         "_presence",
         "_regain",
@@ -54,7 +57,9 @@ class Appearance:
         self._visible = visible
         self._presence = PresenceUpdates(outlet.send_to_room, lambda: (room, self.nick), clock)
         self._changes = NickChanges(room, clock, outlet.client_budget, self._nick_not_taken)
+        self._clock = clock
         self._regain = Timer(clock)
+        self._asked = 0.0  # when the wished nick was asked for last
         self._too_large: bytes | None = None  # digest of what cannot be sent
         self._asked_texts: list[bytes] = []  # of what was sent with a change of nick
 
@@ -151,13 +156,19 @@ class Appearance:
 
     def occupant_gone(self, nick: str) -> None:
         """Somebody's nick is free: it may be the wished one."""
-        if self._regain.running and prepare_resource(nick) == prepare_resource(self.wished_nick):
+        if not self._regain.running or prepare_resource(nick) != prepare_resource(self.wished_nick):
+            return
+        wait = self._asked + AGAIN - self._clock.seconds()
+        if wait > 0:
+            self._regain.start(wait, self._ask_wished_nick)
+        else:
             self._ask_wished_nick()
 
     def _ask_wished_nick(self) -> None:
         self._regain.stop()
         if not self._visible():
             return
+        self._asked = self._clock.seconds()
         self._ask_nick(self.wished_nick)
         self._regain.start(REGAIN, self._ask_wished_nick)
 

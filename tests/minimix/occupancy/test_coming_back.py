@@ -612,6 +612,18 @@ class Nick(Case):
         self.world.clock.advance(200)
         self.assertEqual(self.world.stream.take(), [])
 
+    def test_a_nick_that_is_free_again_and_again(self) -> None:
+        """Whatever a room shows, it does not decide how much the account says: that would cost it other rooms."""
+        self.come_back_as("alice_")
+        self.world.stream.take()
+        for _ in range(500):
+            self.world.gone("alice")
+        self.assertEqual([stanza["to"] for stanza in self.world.stream.take()], [f"{ROOM}/alice"])
+        self.world.clock.advance(1)
+        self.assertEqual([stanza["to"] for stanza in self.world.stream.take()], [f"{ROOM}/alice"])
+        self.world.clock.advance(2)
+        self.assertEqual(self.world.stream.take(), [])
+
     def test_asked_for_from_time_to_time(self) -> None:
         self.come_back_as("alice_")
         self.world.stream.take()
