@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptPrivate, RoomJournal
 from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.wire.children import top_attribute
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import ForkTemplate, MalformedStanza, Stanza
 from minimixproxy.xep.delays import stamp, without_delays
@@ -24,12 +26,13 @@ class _Waiting:
     """A message, and the sessions that have it to acknowledge: behind which number in the order of messages they do."""
 
     private: KeptPrivate
+    sender: str
     under_way: dict[SessionPort, int] = field(default_factory=dict)
 
 
 class PrivateMessages:
     """The private messages of one occupancy that no session has; of too many, in number or bytes of `budget`, the
-    oldest go.
+    oldest go of whoever has said most.
 
     To a session that acknowledges (XEP-0198) a message is under way until it has done so. If none of those does, it
     waits again.
@@ -49,7 +52,7 @@ class PrivateMessages:
         self._waiting: list[_Waiting] = []
         for private in kept:
             if self._has_place(private):
-                self._waiting.append(_Waiting(private))
+                self._waiting.append(_Waiting(private, _sender_of(private)))
             else:
                 journal.private_given(private.sequence)
 
@@ -66,25 +69,37 @@ class PrivateMessages:
         raw = stamp(without_delays(stanza, self._room), self._room, now)
         private = KeptPrivate(self._journal.next_sequence(), raw)
         if self._has_place(private):
-            self._waiting.append(_Waiting(private, dict.fromkeys(to, private.sequence)))
+            self._waiting.append(_Waiting(private, _sender_of(private), dict.fromkeys(to, private.sequence)))
             self._journal.private_kept(private)
 
     def _has_place(self, private: KeptPrivate) -> bool:
         """Make place for one; False if there is none even without the others."""
         while len(self._waiting) >= MAX_KEPT or not self._budget.take(_cost(private)):
-            if not self._waiting or not self._waiting[0].under_way:
+            first = self._first_to_go(private)
+            if first is None or not first.under_way:
                 self.log.warn(
                     "more than {limit} private messages or {bytes} bytes of {room} wait for a client of {account}, or "
-                    "too much of all rooms: the oldest of {room} is lost, or a new one that is alone too large",
+                    "too much of all rooms: the oldest of {room}, of who has said most, is lost, or a new one that is "
+                    "alone too large",
                     account=self._account,
                     limit=MAX_KEPT,
                     bytes=self._budget.limit,
                     room=self._room,
                 )
-            if not self._waiting:
+            if first is None:
                 return False
-            self._done(self._waiting[0])
+            self._done(first)
         return True
+
+    def _first_to_go(self, new: KeptPrivate) -> _Waiting | None:
+        """Return the oldest message of the occupant who has most bytes waiting, those of a new message among them."""
+        costs: Counter[str] = Counter()
+        for waiting in self._waiting:
+            costs[waiting.sender] += _cost(waiting.private)
+        if (sender := _sender_of(new)) in costs:
+            costs[sender] += _cost(new)
+        most = max(costs, key=costs.__getitem__, default=None)
+        return next((waiting for waiting in self._waiting if waiting.sender == most), None)
 
     def _done(self, waiting: _Waiting) -> None:
         """A message waits no more."""
@@ -156,6 +171,13 @@ class PrivateMessages:
                 error=error,
                 size=len(waiting.private.raw),
             )
+
+
+def _sender_of(private: KeptPrivate) -> str:
+    try:
+        return top_attribute(private.raw, "from") or ""
+    except MalformedStanza:  # kept, and damaged: found out when it is given
+        return ""
 
 
 def _cost(private: KeptPrivate) -> int:

@@ -55,8 +55,8 @@ class EntrustedTests(SynchronousTestCase):
         self.world.account.session_managed(session)
         return session
 
-    def whispers(self, text: str = "psst") -> None:
-        self.world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}'><body>{text}</body></message>")
+    def whispers(self, text: str = "psst", nick: str = "bob") -> None:
+        self.world.room(f"<message type='chat' from='{ROOM}/{nick}' to='{STREAM}'><body>{text}</body></message>")
 
     def acknowledges(self, session: FakeSession) -> None:
         session.reached = math.inf
@@ -165,6 +165,19 @@ class EntrustedTests(SynchronousTestCase):
         self.ends(self.phone, self.tablet)
         expected = [f"bob: {number}" for number in range(5, MAX_KEPT + 5)]
         self.assertEqual(self.heard(self.comes("phone")), expected)
+
+    def test_who_says_much_pushes_out_what_is_his(self) -> None:
+        """And nobody else's: neither by the number of his messages, nor by their bytes."""
+        self.ends(self.phone, self.tablet)
+        self.whispers("first")
+        for number in range(MAX_KEPT + 50):
+            self.whispers(f"much {number}", "eve")
+        self.whispers("second")
+        for _ in range(20):
+            self.whispers("x" * 100_000, "eve")
+        heard = [kind for kind in kinds(self.comes("phone").take()) if kind.startswith(("bob: ", "eve: "))]
+        self.assertEqual([kind for kind in heard if kind.startswith("bob: ")], ["bob: first", "bob: second"])
+        self.assertIn("eve: " + "x" * 100_000, heard)
 
     def test_the_room_is_left(self) -> None:
         self.whispers()
