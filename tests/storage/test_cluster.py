@@ -8,7 +8,9 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedRoom
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptPrivate
 from minimixproxy.sasl.keys import Keys
+from minimixproxy.storage import cluster_lease
 from minimixproxy.storage.cluster_lease import NOTHING, ClusterLease, Node
+from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import LEASE, RENEWAL, HeldByAnother, Lease
 from minimixproxy.storage.leases import HeldBy, Holder
@@ -50,6 +52,14 @@ class TakingTests(ClusterTestCase):
         for bare in (BARE, BOB):
             self.assertIsInstance(other.leases.find(bare), Adopted, bare)
         self.assertIsNone(other.leases.find("carol@example.org"))
+
+    def test_there_are_so_many_places(self) -> None:
+        """Each process gives numbers of its own: one more would give those of another."""
+        self.patch(cluster_lease, "SLOTS", 2)
+        one, _other = self.process(), self.process()
+        self.assertIn("2 proxies have it already", str(self.assertRaises(StateError, self.process)))
+        one.end()
+        self.assertEqual(self.process().lease.slot, one.lease.slot)
 
     def test_epochs_grow(self) -> None:
         one = self.process()

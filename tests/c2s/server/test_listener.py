@@ -22,7 +22,7 @@ from twisted.trial import unittest
 from minimixproxy.c2s.server import listener
 from minimixproxy.c2s.server.client_port import ClientConnection
 from minimixproxy.c2s.server.counted_connection import READ
-from minimixproxy.c2s.server.listener import ClientService, client_service
+from minimixproxy.c2s.server.listener import ClientService, PreparedDomains, client_service
 from minimixproxy.c2s.server.negotiation import NOT_LOGGED_IN, TOO_MANY, Negotiation
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext
 from minimixproxy.c2s.session.client_session import ClientSession
@@ -31,6 +31,7 @@ from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.peers import ip_end, peer_of
 from minimixproxy.c2s.transport.tls import ServerTLS, client_factory
+from minimixproxy.config.reloading import CannotReload
 from minimixproxy.config.settings import Domain, Limits, Listen, Rooms, Settings, WebSocket
 from tests.c2s.fakeserver import FakeServerFactory, Script, expecting_header, listening
 from tests.c2s.helpers import BIND, HEADER, Recorder, StubAccounts, certified, plain
@@ -162,6 +163,18 @@ class ListenerTest(unittest.TestCase):
         return client
 
 
+class Streaming:
+    """A client that is about to log in to a domain; without one it has not said yet to which. It is its own handler."""
+
+    def __init__(self, domain: str | None) -> None:
+        self.domain = domain or ""
+        self.handler = self if domain is not None else None
+        self.ended: list[str] = []
+
+    def close(self, condition: str, _text: str) -> None:
+        self.ended.append(condition)
+
+
 class MadeTest(unittest.SynchronousTestCase):
     """What a service is made of."""
 
@@ -204,6 +217,41 @@ class MadeTest(unittest.SynchronousTestCase):
         ):
             self.assertEqual(self.successResultOf(Deferred.fromCoroutine(way(*what))), name)
             self.assertEqual(asked.pop(), (reactor, what[0], limits, *what[1:]))
+
+    def test_reload(self) -> None:
+        """Who is logging in to a domain that is gone is told; servers of domains that changed are asked anew."""
+        other = certified("example.net", self.directory)
+        changed = self.domain.model_copy(update={"registration": not self.domain.registration})
+        same = certified("example.com", self.directory)
+        old = self.with_domains(self.domain, other, same)
+        service = client_service(old, StubAccounts(), reactor)
+        streams = [Streaming(name) for name in (*old.domain, None)]
+        for stream in streams:
+            service.clients.add(stream)  # type: ignore[arg-type]
+        asked: list[list[str]] = []
+        offers = service.clients.context.offers
+        self.patch(offers, "ask_anew", lambda domains, _served: asked.append([one.name for one in domains]))
+        prepared = self.prepared(service, self.with_domains(changed, same))
+        prepared.undo()
+        self.assertEqual(([stream.ended for stream in streams], asked), ([[]] * 4, []))
+        prepared.commit()
+        self.assertEqual([stream.ended for stream in streams], [[], ["host-gone"], [], []])
+        self.assertEqual(asked, [["example.org"]])
+
+    def test_a_reload_that_cannot_be(self) -> None:
+        service = client_service(self.settings, StubAccounts(), reactor)
+        other = certified("example.net", self.directory)
+        assert other.certificate is not None
+        other.certificate.write_bytes(b"none")
+        failure = self.failureResultOf(Deferred.fromCoroutine(service.prepare(self.with_domains(other))))
+        failure.trap(CannotReload)
+        self.assertIn(str(other.certificate), str(failure.value))
+
+    def with_domains(self, *domains: Domain) -> Settings:
+        return self.settings.model_copy(update={"domain": {domain.name: domain for domain in domains}})
+
+    def prepared(self, service: ClientService, new: Settings) -> PreparedDomains:
+        return self.successResultOf(Deferred.fromCoroutine(service.prepare(new)))
 
     def test_whether_clients_may_say_that_they_are_inactive(self) -> None:
         context = client_service(self.settings, StubAccounts(), reactor).clients.context
