@@ -1,8 +1,8 @@
 """What can be put wrong in a module: every mutant that the operators make of its source.
 
 A mutant replaces a few bytes of the source, so that it can be shown as a difference and nothing else moves. Left alone
-are docstrings, annotations, `__all__`, `__slots__`, blocks of `TYPE_CHECKING`, what a log call says, and the sentences
-of exceptions. A log call as a whole may go.
+are docstrings, annotations, protocols that only mypy reads, `__all__`, `__slots__`, blocks of `TYPE_CHECKING`, what a
+log call says, and the sentences of exceptions. A log call as a whole may go.
 """
 
 from __future__ import annotations
@@ -163,6 +163,8 @@ class _Finder(ast.NodeVisitor):
     visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        if _is_interface(node):
+            return
         names = self._names
         self._names = frozenset({node.name}) if names is not None else None
         self._decorators(node)
@@ -349,6 +351,16 @@ def _name(node: ast.expr) -> str:
     if isinstance(node, ast.Call):
         return _name(node.func)
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_interface(node: ast.ClassDef) -> bool:
+    """Tell whether it is a protocol that has nothing but signatures: only mypy reads them."""
+    bases = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
+    bodies = [function.body for function in node.body if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)]
+    only_said = all(
+        isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for body in bodies for line in body
+    )
+    return only_said and any(_name(base) == "Protocol" for base in bases)
 
 
 def _is_log(node: ast.expr) -> bool:

@@ -52,6 +52,18 @@ class EnrollTests(CommandCase):
             self.assertEqual(request, {"request": "enroll", "account": BARE, "password": password})
             (self.directory / "control").unlink()
 
+    def test_for_how_long_it_is_kept(self) -> None:
+        for hash_name, lasts, told in (
+            ("sha1", True, "enrolled"),
+            (None, True, "enrolled; the password itself is kept, since the server leaves no keys that last"),
+            (None, False, "enrolled until the proxy is restarted, since the server leaves no keys that last"),
+        ):
+            self.serve(json.dumps({"account": BARE, "hash": hash_name, "lasts": lasts}).encode() + b"\n")
+            status, output, _errors = self.enroll(BARE)
+            self.assertEqual(status, 0)
+            self.assertEqual(output.partition(" (see")[0].rstrip(), f"{BARE}: {told}")
+            (self.directory / "control").unlink()
+
     def test_password_from_the_terminal(self) -> None:
         """Without an echo."""
         asked: list[str] = []

@@ -44,6 +44,11 @@ class AttachedRowTests(StorageTestCase):
     def test_in_a_room_that_is_left_out(self) -> None:
         self.assertEqual(self.loaded(f"UPDATE rooms SET nick = '' WHERE room = '{OTHER}'"), {ROOM: (2, {"phone": 2})})
 
+    def test_of_a_room_that_was_never_entered(self) -> None:
+        """Its row goes: nobody knows of it, who could have it forgotten."""
+        self.assertEqual(self.loaded(f"UPDATE rooms SET nick = NULL WHERE room = '{OTHER}'"), {ROOM: (2, {"phone": 2})})
+        self.assertEqual(self.execute("SELECT room FROM rooms"), [(ROOM,)])
+
     def test_since_no_time(self) -> None:
         """Whoever cannot be said to have seen something gets it; but no sooner than the room has something."""
         for value in ("'x'", "x'00'"):

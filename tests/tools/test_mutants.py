@@ -66,6 +66,10 @@ LEFT_ALONE = '''
     z = f"{1} {z}"
     z = max(a, b)
     z = a.encode("utf-8")
+    class I(Protocol[T]):
+        @property
+        def f(self, a=1):
+            "What it says."
 '''
 
 
@@ -87,6 +91,11 @@ class OperatorTests(SynchronousTestCase):
             source = path.read_bytes()
             for one in mutants_of(str(path), source)[::29]:
                 compile(one.applied(source), str(path), "exec")
+
+    def test_what_a_protocol_does_is_no_interface(self) -> None:
+        source = b"class A(Protocol):\n    def f(self):\n        return a(1)\n    @property\n    def g(self): ..."
+        made = {one.operator for one in mutants_of(PATH, source)}
+        self.assertEqual(made, {operators.NUMBER, operators.RETURN, operators.DECORATOR})
 
     def test_difference(self) -> None:
         source = b"a = 1\nif (x and\n    y): f()\nb = 2\n"

@@ -52,6 +52,7 @@ class ReachTests(SynchronousTestCase):
 
     def test_nothing_written(self) -> None:
         self.assertEqual(self.state(), (EVERYTHING, EVERYTHING))
+        self.assertEqual(self.reach.question(), b"", "the kernel is asked, not the client")
 
     def test_a_client_that_reads_nothing(self) -> None:
         for time in range(0, 300, 3):
