@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -49,7 +49,7 @@ class OpenIQs(Generic[Asker]):
         expired: Callable[[PendingIQ[Asker]], None],
         sharer: Callable[[str], Hashable] | None = None,
     ) -> None:
-        """`sharer`: by whom an IQ for that peer is open; nobody has more open than are left for all."""
+        """`sharer`: by whom an IQ for that peer is open; nobody has more open, or more bytes, than are left for all."""
         self._clock = clock
         self._timeout = timeout
         self._limit = limit
@@ -57,6 +57,7 @@ class OpenIQs(Generic[Asker]):
         self._sharer = sharer
         self._shares: Shares[Hashable] = Shares()
         self._bytes = 0  # of ids
+        self._bytes_of: Counter[Hashable] = Counter()  # the same, by sharer
         self._open: OrderedDict[tuple[Hashable, str], PendingIQ[Asker]] = OrderedDict()
         self._timer = Timer(clock)
 
@@ -74,7 +75,10 @@ class OpenIQs(Generic[Asker]):
         sharers = self._sharers(peer)
         if not self._shares.leave_one(sharers, self._limit - len(self._open)):
             raise TableFull
+        if any(self._bytes_of[sharer] + size > MAX_ID_BYTES - self._bytes for sharer in sharers):
+            raise TableFull
         self._shares.take(sharers)
+        self._count(sharers, size)
         self._bytes += size
         wire_id = wire_id or secrets.token_hex(8)
         deadline = self._clock.seconds() + self._timeout
@@ -91,8 +95,16 @@ class OpenIQs(Generic[Asker]):
         return pending
 
     def _closed(self, pending: PendingIQ[Asker]) -> None:
-        self._bytes -= len(pending.id.encode())
-        self._shares.give_back(self._sharers(pending.peer))
+        size, sharers = len(pending.id.encode()), self._sharers(pending.peer)
+        self._bytes -= size
+        self._shares.give_back(sharers)
+        self._count(sharers, -size)
+
+    def _count(self, sharers: list[Hashable], size: int) -> None:
+        for sharer in sharers:
+            self._bytes_of[sharer] += size
+            if not self._bytes_of[sharer]:
+                del self._bytes_of[sharer]
 
     def _sharers(self, peer: str) -> list[Hashable]:
         return [self._sharer(peer)] if self._sharer is not None else []

@@ -30,6 +30,8 @@ from tests.minimix.history.test_room_history import NOW, Described, Recorder, Sp
 from tests.minimix.null_journal import NullJournal
 
 DELAY = "urn:xmpp:delay"
+JOIN = "<x xmlns='http://jabber.org/protocol/muc'/>"
+SELF = "<x xmlns='http://jabber.org/protocol/muc#user'><item role='participant'/><status code='110'/></x>"
 HINT = "<store xmlns='urn:xmpp:hints'/>"
 STRANGE = "<x xmlns='urn:x'>text</x><body xmlns='urn:x'>text</body>"  # which nobody reads
 
@@ -629,6 +631,29 @@ class Ids(SynchronousTestCase):
         world.clock.advance(3600)
         world.client(phone, f"<iq type='get' to='{ROOM}/bob' id='{long * 9}'><query xmlns='urn:x'/></iq>")
         self.assertEqual(world.stream.take()[-1]["to"], f"{ROOM}/bob")
+
+    def test_of_what_a_room_asks(self) -> None:
+        """One room has half of the bytes at most, so others are not kept from asking."""
+        world = World()
+        (phone,) = world.joined("phone")
+        other = ROOM.replace("room", "other")
+        world.client(phone, f"<presence to='{other}/alice'>{JOIN}</presence>")
+        world.room(f"<presence from='{other}/alice' to='{STREAM}'>{SELF}</presence>")
+        world.room(f"<message type='groupchat' from='{other}' to='{STREAM}'><subject/></message>")
+        long = "x" * (MAX_ID_BYTES // 10)
+
+        def asked(sender: str, identity: str) -> str:
+            phone.take()
+            world.stream.take()
+            world.room(f"<iq type='get' from='{sender}' to='{STREAM}' id='{identity}'><query xmlns='urn:x'/></iq>")
+            return "forwarded" if phone.received else world.stream.sent[-1]["type"]
+
+        answers = [asked(f"{ROOM}/{number % 2}", f"{number}{long}") for number in range(7)]
+        self.assertEqual(answers, ["forwarded"] * 5 + ["error"] * 2)
+        self.assertEqual(asked(f"{other}/bob", f"a{long}"), "forwarded")
+        world.account.session_closed(phone)
+        (phone,) = world.joined("phone")
+        self.assertEqual(asked(f"{ROOM}/bob", f"a{long}"), "forwarded")
 
     def test_of_queries(self) -> None:
         long, keys = "q" * 200_000, set[tuple[str, str | None]]()
