@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from minimixproxy.clientproxy.domain import ProxiedDomain
 from minimixproxy.clientproxy.exchanges import CONVERSATION
+from minimixproxy.clientproxy.subscribers import Subscribers
 from minimixproxy.clientproxy.targets import Resource, Subscription
 from minimixproxy.jids import Address
 from minimixproxy.logs.logger import Logger
@@ -43,7 +44,7 @@ class PresenceProxying:
         self._lost = lost
         self._ask_features = ask_features
         self._ask_again: dict[str, float] = {}  # target -> when
-        self._subscribers: dict[str, str | None] = {}  # user's bare JID -> the show it was told; None: away
+        self._subscribers = Subscribers()
         self._published: str | None = None
 
     def receive(self, presence: Stanza) -> None:
@@ -176,17 +177,17 @@ class PresenceProxying:
         if show == self._published:
             return
         self._published = show
-        for subscriber, told in self._subscribers.items():
+        for subscriber, told in list(self._subscribers.items()):
             if told != show:
-                self._subscribers[subscriber] = show
+                self._subscribers.tell(subscriber, show)
                 self._presence(_kind_of(show), self._domain.name, subscriber)
 
     def _admit_subscriber(self, bare: str) -> None:
         if bare not in self._subscribers and len(self._subscribers) >= MAX_SUBSCRIBERS:
-            oldest = next(iter(self._subscribers))
-            del self._subscribers[oldest]  # it learns our presence with its next probe
+            self._subscribers.make_way(bare)  # who is forgotten learns our presence with its next probe
             self._domain.full("subscribers")
-        show = self._subscribers[bare] = self._domain.targets.show()
+        show = self._domain.targets.show()
+        self._subscribers.tell(bare, show)
         self._presence(_kind_of(show), self._domain.name, bare)
 
     def _presence(self, kind: str, sender: str, to: str) -> None:
@@ -213,7 +214,7 @@ class PresenceProxying:
     def _user_subscribes(self, sender: Address, kind: str) -> None:
         domain = self._domain
         if kind in ("unsubscribe", "unsubscribed"):
-            self._subscribers.pop(sender.bare, None)
+            self._subscribers.remove(sender.bare)
         if domain.settings.subscriptions == "target":
             self._presence(kind, domain.translator.contact_of(sender.bare), self._deciding_target())
         elif kind in ("subscribe", "probe"):
@@ -232,7 +233,7 @@ class PresenceProxying:
     def _directed(self, presence: Stanza, sender: Address, kind: str) -> None:
         domain = self._domain
         if kind == "error":
-            self._subscribers.pop(sender.bare, None)
+            self._subscribers.remove(sender.bare)
         resource = domain.new_partner(sender) if kind == "" else domain.partner(sender)
         if resource is None:
             domain.drop(presence, "presence for nobody")
@@ -250,7 +251,7 @@ class PresenceProxying:
             if kind == "subscribed":
                 self._admit_subscriber(destination.bare)
             elif kind == "unsubscribed":
-                self._subscribers.pop(destination.bare, None)
+                self._subscribers.remove(destination.bare)
         elif recipient.local is not None:  # a broadcast to contacts: one resource's, where users see one domain
             if kind == "" and destination.bare not in self._subscribers:
                 self._admit_subscriber(destination.bare)

@@ -323,6 +323,22 @@ class AcceptTests(unittest.TestCase):
         self.assertEqual(len(told(scene)), 3, "who subscribes again pushes nobody out")
         self.assertEqual(scene.domain.dropped["subscribers"], 2)
 
+    def test_a_domain_that_has_many_pushes_out_its_own(self) -> None:
+        """Accounts cost it nothing, and subdomains neither."""
+        self.patch(presences, "MAX_SUBSCRIBERS", 6)
+        scene = Scene()
+        presence(scene, "subscribe", "alice@example.org")
+        presence(scene, "subscribe", "bob@example.net")
+        for number in range(20):
+            presence(scene, "probe", f"u{number}@s{number}.evil.test")
+        presence(scene, "subscribe", "carol@example.com")
+        scene.sent()
+        presence(scene, "", f"{TARGET}/a")
+        kept = [to for _, _, to in told(scene)]
+        self.assertEqual(len(kept), 6)
+        for other in ("alice@example.org", "bob@example.net", "carol@example.com"):
+            self.assertIn(other, kept)
+
     def test_an_address_that_bounces_is_forgotten(self) -> None:
         scene = Scene()
         presence(scene, "subscribe", "alice@example.org")
