@@ -59,6 +59,11 @@ class NotHeld(ExplanationCase):
 
 
 class NotInRoom(ExplanationCase):
+    def told(self, **options: Any) -> dict[str, Any]:
+        told = super().told(**options)
+        self.assertIs(told["in"], False)
+        return told
+
     def test_a_room_never_heard_of(self) -> None:
         for says in Says:
             self.account.says = says

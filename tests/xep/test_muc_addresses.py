@@ -55,6 +55,7 @@ class Places(SynchronousTestCase):
         for stanza, changes in (
             (f"<iq type='result'><query xmlns='{NS_MUC_ADMIN}'><item jid='a@b/c'/>{pad}</query></iq>", True),
             (f"<presence><x xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></x>{pad}</presence>", False),
+            (f"<presence><x xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></x><s>{'x' * MAX_READ}</s></presence>", False),
             (f"<presence><x xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></x></presence>", True),
             (f"<iq type='result'><query xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></query></iq>", False),
             (f"<presence><query xmlns='{NS_MUC_ADMIN}'><item jid='a@b/c'/></query></presence>", False),

@@ -148,6 +148,7 @@ class ByHeaderTest(HolderSearchCase):
         self.cluster.found[0][1].errback(RuntimeError("a fault"))
         self.assertEqual(errors(client.wire.take()), [b"internal-server-error"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertFalse(self.told("out of reach"), "that is something else")
 
     def test_too_late(self) -> None:
         client = self.lab.client()

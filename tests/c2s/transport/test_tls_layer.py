@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, ITCPTransport, IUNIXTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.test import iosim
 from twisted.trial import unittest
-from zope.interface import implementer
+from zope.interface import Interface, directlyProvides, implementer
 
 from minimixproxy.c2s.session.backpressure import Backpressure
 from minimixproxy.c2s.transport import connection, tls_engine, tls_layer
@@ -29,6 +30,43 @@ from tests.counted import Counted
 
 def record(length: int) -> bytes:
     return b"\x17\x03\x03" + length.to_bytes(2, "big") + bytes(length)
+
+
+class KernelTransport:
+    """A transport, TCP's if nothing else is said, whose socket notes its options."""
+
+    def __init__(self, *interfaces: type[Interface]) -> None:
+        directlyProvides(self, ITCPTransport, *interfaces)
+        self.socket = self
+        self.options: list[tuple[int, ...]] = []
+        self.lost = False
+
+    def setsockopt(self, *option: int) -> None:
+        if self.lost:
+            raise OSError("it is gone")
+        self.options.append(option)
+
+
+class AcknowledgingTests(unittest.SynchronousTestCase):
+    def test_what_the_kernel_is_told(self) -> None:
+        kernel: Any = KernelTransport()
+        layer = TLSLayer.__new__(TLSLayer)
+        layer.transport = kernel
+        for transport in (kernel, layer):
+            acknowledge = connection.acknowledging(transport)
+            self.assertEqual(kernel.options, [], "not yet")
+            acknowledge()
+            self.assertEqual(kernel.options, [(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)])
+            kernel.options.clear()
+        kernel.lost = True
+        acknowledge()
+
+    def test_nothing_elsewhere(self) -> None:
+        """To Twisted, a UNIX socket's transport is a kind of TCP."""
+        local: Any = KernelTransport(IUNIXTransport)
+        for transport in (local, object()):
+            connection.acknowledging(transport)()
+        self.assertEqual(local.options, [])
 
 
 class RecordCounterTest(unittest.TestCase):

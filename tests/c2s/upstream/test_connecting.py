@@ -852,5 +852,13 @@ class ResolveTest(unittest.TestCase):
         self.assertGreater(first["10"], 50)
         self.assertEqual(sorted(target.host for target in order(records, rng)), ["0", "10", "90"])
 
+    def test_each_weight_is_its_share(self) -> None:
+        """RFC 2782: of the sums, the first that the drawn number does not exceed."""
+        records = [Record(0, weight, Target(str(weight), 0, False)) for weight in (0, 1, 2)]
+        rng = random.Random()
+        for drawn, first in enumerate(("0", "1", "2", "2")):
+            self.patch(rng, "randint", lambda _low, high, drawn=drawn: min(drawn, high))
+            self.assertEqual(order(records, rng)[0].host, first)
+
     def test_order_of_nothing(self) -> None:
         self.assertEqual(order([]), [])

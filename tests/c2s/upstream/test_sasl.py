@@ -152,6 +152,15 @@ class ExchangeTest(SynchronousTestCase):
         work = exchange.scram(Choice("SCRAM-SHA-1"), KeyCache(maybeDeferred), "a@example.org")
         self.failureResultOf(Deferred.fromCoroutine(work), UpstreamProtocolError)
 
+    def test_what_is_sent_when_nothing_is_said(self) -> None:
+        """RFC 6120 §6.4.2: an empty initial response is not the same as none."""
+        server = Server()
+        channel = SaslChannel(server.send, server.element)
+        channel.auth("PLAIN", b"")
+        channel.respond(b"")
+        expected = [f"<auth xmlns='{SASL}' mechanism='PLAIN'>=</auth>", f"<response xmlns='{SASL}'></response>"]
+        self.assertEqual([sent.decode() for sent in server.sent], expected)
+
     def test_failures(self) -> None:
         for content, condition, text in (
             ("<account-disabled/>", "account-disabled", "account-disabled"),
