@@ -32,6 +32,10 @@ class UpstreamProtocolError(UpstreamError):
         self.condition = condition
 
 
+class UpstreamImpossible(UpstreamProtocolError):
+    """No account of a server that wants SCRAM can have this password; the server was told nothing of it."""
+
+
 class UpstreamIsThisProxy(UpstreamProtocolError):
     """What is said to be the server of a domain is this proxy."""
 

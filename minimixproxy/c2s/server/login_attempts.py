@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
+from minimixproxy.c2s.errors import UpstreamError, UpstreamImpossible, UpstreamRefused
 from minimixproxy.c2s.server.exchanges.login_exchange import UNLIMITED, LoggedIn, Time
 from minimixproxy.c2s.server.limits import LoginGuard
 from minimixproxy.c2s.server.login_queue import LoginQueue, TooManyLogins
@@ -118,6 +118,10 @@ class LoginAttempts:
             logged_in = await work
         except UpstreamRefused as error:
             raise self._refused(error, account, client) from error
+        except UpstreamImpossible as error:
+            wrong = SaslFailure(_NOT_AUTHORIZED)
+            self._failed(wrong, account, client)
+            raise wrong from error
         except UpstreamError as error:
             self.log.error(
                 "no login for {account} from {address}: {error}",

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from minimixproxy.c2s.errors import (
     UpstreamError,
+    UpstreamImpossible,
     UpstreamProtocolError,
     UpstreamRefused,
     UpstreamUnfit,
@@ -61,7 +62,7 @@ class SaslExchange:
         except KeysUnfit as error:
             raise UpstreamUnfit(str(error)) from error
         except ScramError as error:
-            raise UpstreamProtocolError(f"SCRAM failed: {error}") from error
+            raise UpstreamImpossible(f"SCRAM failed: {error}") from error
         await login.prove(keys)
         self._credential.learn(login.hash_name, challenge, keys)
 
@@ -76,7 +77,7 @@ class SaslExchange:
         try:
             await cache.derive_in_vain(account, login.hash_name, password)
         except ScramError as unfit:
-            raise UpstreamProtocolError(f"SCRAM failed: {unfit}") from unfit
+            raise UpstreamImpossible(f"SCRAM failed: {unfit}") from unfit
         with suppress(UpstreamError):  # once more
             await login.begin()
 

@@ -590,7 +590,7 @@ class NothingLeftTest(ListenerTest):
     timeout = 110
 
     async def test_many_bad_connections(self) -> None:
-        service = self.start(connections_per_address=1000)
+        service = self.start(connections_per_address=1000, failed_logins=1000)
         port = self.port(service)
         good = await self.log_in(await self.secured(port))
         await self.misbehave(port, 25)

@@ -7,11 +7,17 @@ import re
 from pathlib import Path
 from weakref import ref
 
-from twisted.logger import formatEvent
+from twisted.logger import LogLevel, formatEvent
 from twisted.test import iosim
 from twisted.trial import unittest
 
-from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
+from minimixproxy.c2s.errors import (
+    UpstreamImpossible,
+    UpstreamProtocolError,
+    UpstreamRefused,
+    UpstreamTLSError,
+    UpstreamUnreachable,
+)
 from minimixproxy.c2s.server.client_login import LOGINS
 from minimixproxy.c2s.server.negotiation import TRANSITIONS, Negotiation
 from minimixproxy.c2s.server.negotiation_states import WAITING, State
@@ -308,6 +314,22 @@ class SaslTest(NegotiationTest):
         self.refused(self.client, plain(), b"internal-server-error")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertIn(b"PLAIN", other.send(HEADER))
+
+    def test_a_password_that_nobody_can_have(self) -> None:
+        """It is as wrong as any, and counts; anybody can say one, so it is no error for the operator to look into."""
+        events = log_events(self)
+        for _ in range(self.lab.settings.limits.failed_logins + 1):
+            client = self.lab.client()
+            client.send(HEADER)
+            client.send(plain(password="\ue000"))
+            self.lab.logins[-1][1].errback(UpstreamImpossible("SCRAM failed: it holds what SASLprep forbids"))
+            self.assertEqual(errors(client.wire.take()), [b"not-authorized"])
+        said = {formatEvent(event) for event in events if event["log_level"] > LogLevel.debug}
+        self.assertEqual(said, {"failed login from 192.0.2.1 as a@example.org: not-authorized"})
+        logins = len(self.lab.logins)
+        client = self.lab.client()
+        client.send(HEADER + plain())
+        self.assertEqual(len(self.lab.logins), logins, "it has to wait")
 
     def test_one_login_at_a_time(self) -> None:
         """While the server is asked there is no second one, else each connection would be good for any number."""
