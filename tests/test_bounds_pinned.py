@@ -232,7 +232,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "minimix.pausing": {"ALLOWANCE": 65536, "LONGEST": 30},
     "minimix.history.amendments": {"MAX_ID": 1024, "_MAX_OF_A_KIND": 4, "_MAX_SIZE": 1024, "_MAX_OF_MANY": 256},
     "minimix.room.appearance": {"REGAIN": 60, "AGAIN": 1},
-    "minimix.history.archive": {"MAX_PAGE": 100, "MAX_PAGE_BYTES": 1024**2},
+    "minimix.history.archive": {"MAX_PAGE": 100, "MAX_PAGE_BYTES": 1024**2, "LONGEST_QUERY_ID": 1024},
     "minimix.history.archive_query": {"MAX_IDS": 1000},
     "minimix.rejoin.missed_messages": {
         "MAX_WAITING": 1000,

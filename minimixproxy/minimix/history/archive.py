@@ -38,6 +38,7 @@ from minimixproxy.xep.stanza_errors import error_payload
 FEATURES = (NS_MAM, NS_MAM + "#extended")
 MAX_PAGE = 100  # messages
 MAX_PAGE_BYTES = 1024 * 1024
+LONGEST_QUERY_ID = 1024  # characters: each result bears it
 _OWN_ID = "minimix-"  # archive ids of messages that have none from the room
 _FORM = (
     b"<query xmlns='%b'><x xmlns='%b' type='form'>"
@@ -78,7 +79,10 @@ def answer(room: str, history: RoomHistory, session_jid: str, stanza: Stanza, no
         if stanza.get("type") == "set":
             element = stanza.payload(NS_MAM, "query")
             assert element is not None
-            messages, payload = archive.query(read_query(element, room), element.getAttribute("queryid"), session_jid)
+            query_id = element.getAttribute("queryid")
+            if query_id is not None and len(query_id) > LONGEST_QUERY_ID:
+                raise UnusableQuery("bad-request", "the queryid is too long")
+            messages, payload = archive.query(read_query(element, room), query_id, session_jid)
         else:
             messages, payload = [], archive.metadata() if stanza.has_payload(NS_MAM, "metadata") else _FORM
     except UnusableQuery as error:

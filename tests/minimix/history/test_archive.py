@@ -135,6 +135,14 @@ class Queries(Case):
         self.assertNotEqual(first, second)
         self.assertEqual(self.ask(page(f"<after>{first}</after>")).bodies, ["two"])
 
+    def test_a_queryid_that_each_result_would_bear(self) -> None:
+        """A hundred times 250 KB, written as six bytes each: longer ones are refused."""
+        self.fill(100)
+        for length, error in ((1024, ""), (1025, "bad-request"), (200_000, "bad-request")):
+            answer = self.ask(attributes=f"queryid='{'&apos;' * length}'")
+            self.assertEqual(answer.error, error)
+            self.assertEqual(len(answer.messages), 0 if error else 100)
+
     def test_ids_that_an_occupant_has_made_up(self) -> None:
         """A room without an archive lets its occupants write ids in its name: none leads past what others said."""
         self.room.says("one")
