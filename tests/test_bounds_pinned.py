@@ -70,6 +70,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MAX_FAILURES": 16,
     },
     "minimix.push.registrations": {"MAX_REGISTRATIONS": 10},
+    "minimix.push.contact": {"LARGEST_DISABLING": 8192},
     "xep.push": {"LONGEST_NODE": 1024, "MAX_OPTIONS": 8192, "LONGEST_BODY": 500},
     "xep.registration": {"LARGEST_REQUEST": 16384, "MOST_TAGS": 500, "DEEPEST_REQUEST": 32},
     "xep.sasl": {"_MAX_BASE64": 8192, "_MAX_FIELD": 1024},

@@ -13,6 +13,7 @@ from twisted.words.xish import domish
 from minimixproxy import __version__
 from minimixproxy.clientproxy.targets import MAX_FEATURES, Resource
 from minimixproxy.namespaces import NS_DISCO_INFO, NS_DISCO_ITEMS, NS_LAST, NS_PING, NS_VERSION
+from minimixproxy.wire.children import payload_attributes
 from minimixproxy.wire.stanza import Stanza, escape
 from minimixproxy.xep.iq import answer_to, iq
 
@@ -66,8 +67,8 @@ class OwnAnswers:
         return answer()
 
     def _about_a_node(self, iq: Stanza) -> bool:
-        query = iq.payload(NS_DISCO_INFO, "query")
-        return query is not None and bool(query.getAttribute("node"))
+        queries = payload_attributes(iq, NS_DISCO_INFO, "query")  # no tree: anybody may ask, and write much into it
+        return bool(queries and queries[0].get("node"))
 
     def info(self) -> bytes:
         """Our identity and features, with those of all resources: a request goes to one that has the feature."""

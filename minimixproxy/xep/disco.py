@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from minimixproxy import __version__
 from minimixproxy.namespaces import NS_CAPS, NS_DISCO_INFO, NS_MUC, NS_PING, NS_VERSION
+from minimixproxy.wire.children import payload_attributes
 from minimixproxy.wire.stanza import Stanza, escape, optional_attribute
 from minimixproxy.xep.stanza_errors import error_payload
 
@@ -44,8 +45,8 @@ def answer(stanza: Stanza) -> bytes | None:
             NS_VERSION.encode(),
             escape(__version__),
         )
-    query = stanza.payload(NS_DISCO_INFO, "query")
-    return _disco_info(query.getAttribute("node")) if query is not None else None
+    queries = payload_attributes(stanza, NS_DISCO_INFO, "query")  # no tree: anybody may ask, and write much into it
+    return _disco_info(queries[0].get("node")) if queries else None
 
 
 def _disco_info(node: str | None) -> bytes:

@@ -4,7 +4,9 @@ from twisted.trial import unittest
 
 from minimixproxy import __version__
 from minimixproxy.clientproxy.targets import MAX_FEATURES, Resource
+from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.trees import BUILT
 from tests.clientproxy.scene import ALICE, DOMAIN, TARGET, Scene
 
 INFO = "http://jabber.org/protocol/disco#info"
@@ -36,6 +38,18 @@ class FaceTests(unittest.TestCase):
         reply = scene.asked(payload=payload)
         self.assertEqual((reply["type"], reply["from"], reply["to"], reply["id"]), ("result", DOMAIN, ALICE, "a1"))
         return reply
+
+    def test_no_tree_is_made_of_a_question(self) -> None:
+        scene = Scene()
+        xml = f"<iq type='get' from='{ALICE}' to='{DOMAIN}' id='1'><query xmlns='{INFO}'>{'<a/>' * 4000}</query></iq>"
+        framer = Framer()
+        framer.feed(b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'>")
+        (question,) = framer.feed(xml.encode())
+        assert isinstance(question, Stanza)
+        built = BUILT.trees
+        scene.deliver(question)
+        self.assertEqual(BUILT.trees, built)
+        self.assertEqual(scene.one()["type"], "result")
 
     def test_ping(self) -> None:
         self.assertEqual(self.asked(Scene(), "<ping xmlns='urn:xmpp:ping'/>").payloads, ())

@@ -12,6 +12,7 @@ from minimixproxy.accountstream.lifecycle_rules import MAX_QUEUED
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.account import ANSWERS_AT_ONCE, ANSWERS_PER_SECOND
+from minimixproxy.minimix.interfaces.journal import KeptPush
 from minimixproxy.minimix.occupancy.membership import MAX_PASSWORD
 from minimixproxy.minimix.occupancy.outlet import SHOWN_TO_ALL
 from minimixproxy.minimix.room import budgets, own_presence
@@ -25,8 +26,9 @@ from minimixproxy.namespaces import NS_MUC
 from minimixproxy.wire import stanza as stanza_module
 from minimixproxy.wire.children import children_once
 from minimixproxy.wire.stanza import Stanza, parse_element, parse_stanza
+from minimixproxy.wire.trees import BUILT
 from minimixproxy.xep.muc import MAX_CODES, status_codes
-from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds, payload_of
+from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds, payload_of, split
 
 MIB = 1024**2
 OTHER = "other@muc.test"
@@ -329,6 +331,30 @@ class WhatClientsSay(SynchronousTestCase):
 
 
 class WhatOthersAsk(SynchronousTestCase):
+    def test_no_tree_is_made_of_what_they_say(self) -> None:
+        """It costs ten times as much as to find the stanza, and anybody can fill what looks as if it was to be read."""
+        world = World(bookmarks="follow")
+        (phone,) = world.joined("phone")
+        world.account.push.restore((KeptPush("phone", "push.test", "n"),))
+        pad, built = "<a/>" * 4000, BUILT.trees
+        pubsub = "http://jabber.org/protocol/pubsub"
+        event = f"{pubsub}#event"
+        said = (
+            f"<iq type='get' id='1' {{}}><query xmlns='http://jabber.org/protocol/disco#info'>{pad}</query></iq>",
+            f"<message {{}}><event xmlns='{event}'><items node='urn:xmpp:bookmarks:1'/>{pad}</event></message>",
+            f"<message {{}}><pubsub xmlns='{pubsub}'><affiliation affiliation='none'/>{pad}</pubsub></message>",
+            f"<message {{}}><received xmlns='urn:xmpp:carbons:2'>{STREAM}{pad}</received></message>",
+            f"<message {{}}><event xmlns='{event}'><items node='urn:xmpp:mds:displayed:0'/>{pad}</event></message>",
+        )
+        for xml in said:
+            for sender, to in (("eve@x.test/a", STREAM), (f"{ROOM}/eve", STREAM), ("eve@x.test/a", phone.jid)):
+                (stanza,) = split(xml.format(f"from='{sender}' to='{to}'").encode())
+                if to == STREAM:
+                    world.stream.says(stanza)
+                elif stanza.name == "message":
+                    world.account.from_server(phone, stanza)
+                self.assertEqual(BUILT.trees - built, 0, (xml[:100], sender))
+
     def test_so_much_is_answered(self) -> None:
         """A question may be a tenth of its answer: nobody fills the way to the server with those."""
         world = World()

@@ -42,11 +42,11 @@ def told_by_server(stanza: Stanza, bare: str) -> frozenset[str] | None:
 
     It costs no more than a search, unless it has.
     """
-    if MARK not in stanza.raw or stanza.name != "message":
+    if MARK not in stanza.raw or stanza.name != "message" or whose(stanza.get("from"), bare) is not Whose.ACCOUNT:
         return None
     try:
         event = stanza.payload(NS_PUBSUB_EVENT, "event")
-        if event is None or whose(stanza.get("from"), bare) is not Whose.ACCOUNT:
+        if event is None:
             return None
         # The last item that a server shows whoever comes is not news.
         old = stanza.has_payload(NS_DELAY, "delay")

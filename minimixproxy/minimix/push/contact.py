@@ -16,6 +16,7 @@ from minimixproxy.xep.push import Disabling
 
 #: In every stanza by which a push service disables itself (XEP-0357 §8).
 DISABLED_MARK = b"affiliation"
+LARGEST_DISABLING = 8 * 1024  # bytes of one; anybody may say what looks so, and that is read
 
 
 class Told(NamedTuple):
@@ -72,7 +73,7 @@ def read_by(stanza: Stanza) -> list[str]:
 
 def disabled_by_service(stanza: Stanza, account: str) -> Disabling | None:
     """Return what a push service disables itself for an account (XEP-0357 §8): it speaks for its own address only."""
-    if stanza.get("type") == "error":
+    if stanza.get("type") == "error" or len(stanza.raw) > LARGEST_DISABLING:
         return None  # its own words come back to whoever said them
     pubsub = stanza.payload(NS_PUBSUB, "pubsub")
     affiliation = child(pubsub, NS_PUBSUB, "affiliation")

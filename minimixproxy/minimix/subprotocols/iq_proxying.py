@@ -179,7 +179,6 @@ class IQProxyHandler(Subprotocol):
 
     def _answer_from_room(self, stanza: Stanza) -> None:
         """A result or error: to the session that asked, to nobody else."""
-        stanza = self._among_neighbours(stanza)
         peer = parse_jid(stanza["from"]).full if "from" in stanza.attributes else ""
         wire_id = stanza.get("id") or ""
         pending = self._asked.take(peer, wire_id) or self._self_pings.take(peer, wire_id)
@@ -194,6 +193,7 @@ class IQProxyHandler(Subprotocol):
         if not stanza.readable:
             self._deliver_unread(pending, stanza)
             return
+        stanza = self._among_neighbours(stanza)
         occupancy = self._rooms.get(parse_jid(pending.peer).bare)
         if pending.kind == _SELF_PING and occupancy is not None and is_joined(stanza) is False:
             occupancy.silently_out()

@@ -97,6 +97,14 @@ class Neighbours(SynchronousTestCase):
         self.assertLessEqual(BUILT.trees - built, 3 * 2, "of those that are small, no more")
         self.assertEqual(len(self.phone.take()), 3 * 6)
 
+    def test_an_answer_that_nobody_waits_for_costs_no_tree(self) -> None:
+        self.world.neighbours[(HERS, ROOM)] = CLIENT
+        items = f"<item jid='{HERS}'/>" * 1000
+        admin = f"<query xmlns='http://jabber.org/protocol/muc#admin'>{items}</query>"
+        built = BUILT.trees
+        self.world.room(f"<iq type='result' from='{ROOM}' to='{STREAM}' id='1'>{admin}</iq>")
+        self.assertEqual((BUILT.trees, self.phone.take()), (built, []))
+
     def test_own_stays_own(self) -> None:
         self.world.neighbours[(STREAM, ROOM)] = CLIENT
         self.world.shows("alice", "110", item=f"jid='{STREAM}'")
