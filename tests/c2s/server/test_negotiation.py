@@ -486,6 +486,22 @@ class SaslTest(NegotiationTest):
             self.assertEqual(b">the server of example.org cannot be used now</text>" in answer, unusable)
             self.assertFalse(self.client.wire.closing)
 
+    def test_the_log_says_from_where_a_login_failed(self) -> None:
+        """docs/log.md promises it to fail2ban: the address first, and in this line only if it was refused."""
+        events = log_events(self)
+        for condition in ("not-authorized", "account-disabled", "temporary-auth-failure"):
+            self.setUp()
+            self.client.send(plain())
+            self.lab.logins[-1][1].errback(UpstreamRefused(condition))
+        self.assertEqual(
+            [said for event in events if "ogin" in (said := formatEvent(event) or "")],
+            [
+                "failed login from 192.0.2.1 as a@example.org: not-authorized",
+                "failed login from 192.0.2.1 as a@example.org: account-disabled",
+                "the server cannot take a login of a@example.org from 192.0.2.1 now: temporary-auth-failure",
+            ],
+        )
+
     def test_a_fault_of_ours_is_logged_and_temporary(self) -> None:
         self.client.send(plain())
         self.lab.logins[-1][1].errback(ZeroDivisionError())
