@@ -90,7 +90,7 @@ class BookmarkFollower:
         self._unmarked: set[str] = set()  # the room that is being left for its bookmark: that needs no other
         self._unfollowed = UnfollowedBookmarks(account.bare, lambda: settings.max_rooms, journal)
         self._rewritten: set[str] = set()  # rooms whose bookmarks were written since, be it with the same content
-        self._open: dict[SessionPort, str] = {}  # by client: the id of what it wrote last, and has no answer to yet
+        self._open: dict[SessionPort, int] = {}  # by client: hash of the id of what it wrote last, not answered yet
 
     # What happens ----------------------------------------------------------------------------------------------
 
@@ -137,12 +137,13 @@ class BookmarkFollower:
         """Look at a stanza of a client."""
         rooms = written_by_client(stanza)
         if rooms is not None:
-            self._open[session] = stanza.get("id") or ""
+            self._open[session] = hash(stanza.get("id"))  # of any length: it is not kept
         self._written(rooms)
 
     def answered(self, session: SessionPort, iq: Stanza) -> None:
         """Look at an IQ of the server to a client: what it wrote last is in its bookmarks now, or never will be."""
-        if iq.get("type") not in ("result", "error") or iq.get("id") != self._open.get(session):
+        written = self._open.get(session)
+        if written is None or iq.get("type") not in ("result", "error") or hash(iq.get("id")) != written:
             return
         if whose(iq.get("from"), self._account.bare).is_server:
             self.session_closed(session)
