@@ -15,6 +15,7 @@ from tests.integration.logins.connection import Connection, connect
 from tests.integration.nodes import ClusterCase
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Account
+from tests.integration.xmlcut import Received
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -61,19 +62,30 @@ def _kind(text: str) -> str:
 
 
 class OracleCase(IntegrationTestCase):
-    async def challenged(
-        self, account: Account, proxy: Proxy, nonce: str, *, named: bool = False
-    ) -> tuple[Connection, str, dict[str, str]]:
-        """Begin a login; return the client, the mechanism, and the fields of the challenge."""
+    async def stranger(self, account: Account, proxy: Proxy, *, named: bool = False) -> Connection:
+        """A client that may log in; `named`: it has said as whom."""
         client: Connection = await connect(account, proxy.port, "1.3")
         self._clients.append(client)
         await client.opened(None)
         await client.starttls()
         await client.opened(account.jid if named else None)
+        return client
+
+    async def begun(self, client: Connection, account: Account, nonce: str) -> tuple[str, Received]:
+        """Begin a login by SCRAM; return the mechanism, and what is said to that."""
         (mechanism,) = [name for name in client.offered().mechanisms if name.startswith("SCRAM")][-1:]
-        first = b64encode(f"n,,n={account.username},r={nonce}".encode()).decode()
-        client.send(f"<auth xmlns='{NS_SASL}' mechanism='{mechanism}'>{first}</auth>")
-        reply = await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
+        return mechanism, await self.answer_to(client, mechanism, f"n,,n={account.username},r={nonce}")
+
+    async def answer_to(self, client: Connection, mechanism: str, first: str) -> Received:
+        client.send(f"<auth xmlns='{NS_SASL}' mechanism='{mechanism}'>{b64encode(first.encode()).decode()}</auth>")
+        return await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
+
+    async def challenged(
+        self, account: Account, proxy: Proxy, nonce: str, *, named: bool = False
+    ) -> tuple[Connection, str, dict[str, str]]:
+        """Begin a login; return the client, the mechanism, and the fields of the challenge."""
+        client = await self.stranger(account, proxy, named=named)
+        mechanism, reply = await self.begun(client, account, nonce)
         self.assertEqual(reply.element.name, "challenge")
         fields = dict(part.split("=", 1) for part in b64decode(str(reply.element)).decode().split(","))
         return client, mechanism, fields
@@ -113,15 +125,8 @@ class WhoIsThereTests(OracleCase):
         there = await self.account()
         for account in (there, there._replace(username="nobody")):
             for length in (1025, 6050):
-                client: Connection = await connect(account, proxy.port, "1.3")
-                self._clients.append(client)
-                await client.opened(None)
-                await client.starttls()
-                await client.opened(None)
-                first = b64encode(f"n,,n={account.username},r={'x' * length}".encode()).decode()
-                (mechanism,) = [name for name in client.offered().mechanisms if name.startswith("SCRAM")][-1:]
-                client.send(f"<auth xmlns='{NS_SASL}' mechanism='{mechanism}'>{first}</auth>")
-                reply = await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
+                client = await self.stranger(account, proxy)
+                _mechanism, reply = await self.begun(client, account, "x" * length)
                 self.assertIn("malformed-request", reply.element.toXml(), (account.username, length))
                 await client.close()
             await self.challenged(account, proxy, "x" * 1024)
@@ -133,14 +138,8 @@ class WhoIsThereTests(OracleCase):
         self.assertEqual(len(told), 1, told)
 
     async def refusal(self, account: Account, proxy: Proxy) -> str:
-        client: Connection = await connect(account, proxy.port, "1.3")
-        self._clients.append(client)
-        await client.opened(None)
-        await client.starttls()
-        await client.opened(None)
-        guess = b64encode(f"\0{account.username}\0guess".encode()).decode()
-        client.send(f"<auth xmlns='{NS_SASL}' mechanism='PLAIN'>{guess}</auth>")
-        reply = await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
+        client = await self.stranger(account, proxy)
+        reply = await self.answer_to(client, "PLAIN", f"\0{account.username}\0guess")
         self.assertEqual(reply.element.name, "failure")
         await client.close()
         return str(reply.element.toXml())
