@@ -884,7 +884,7 @@ class ForgetTest(AccountsTest):
 class StampedeTest(AccountsTest):
     """Many accounts come back at the same moment."""
 
-    COUNT = 500
+    COUNT = 200
 
     def setUp(self) -> None:
         super().setUp()

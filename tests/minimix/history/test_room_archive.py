@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.minimix.history import archive, room_archive
 from minimixproxy.minimix.history.displayed_markers import MAX_MARKERS
-from minimixproxy.minimix.history.room_archive import MAX_BYTES, PAGE, RoomArchive
+from minimixproxy.minimix.history.room_archive import PAGE, RoomArchive
 from minimixproxy.minimix.history.room_history import Taken
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
@@ -26,6 +26,8 @@ from tests.minimix.outlets import FakeOutlet
 DELAY = "urn:xmpp:delay"
 MAM = "urn:xmpp:mam:2"
 DISCO = "http://jabber.org/protocol/disco#info"
+
+FEWER = 256 * 1024  # bytes, where the bound of 8 MiB would be reached by messages that take seconds to read
 
 
 class Case(SynchronousTestCase):
@@ -162,11 +164,12 @@ class Reading(Case):
 
     def test_too_many_bytes(self) -> None:
         """The oldest are given up, and no more is asked for."""
+        self.patch(room_archive, "MAX_BYTES", FEWER)
         self.catch_up()
         (question,) = self.outlet.asked
         assert question.result is not None
         for number in range(20):
-            text = f"{number} " + "x" * (MAX_BYTES // 10)  # twice in the message: as its id too
+            text = f"{number} " + "x" * (FEWER // 10)  # twice in the message: as its id too
             question.result(result(str(number), NOW, said(text)))
         question.answered(self.fin())
         self.assertEqual([text.split()[0] for text in texts(self.given[0])], ["16", "17", "18", "19"])
@@ -174,7 +177,8 @@ class Reading(Case):
 
     def test_too_much_here_is_for_good_and_elsewhere_for_now(self) -> None:
         """What other rooms leave no place for is read again later (see `MissedMessages`): nothing of it is missed."""
-        for taken, size, failed in ((0, MAX_BYTES, False), (WAITING_BYTES, WAITING_OWN, True)):
+        self.patch(room_archive, "MAX_BYTES", FEWER)
+        for taken, size, failed in ((0, FEWER, False), (WAITING_BYTES, WAITING_OWN, True)):
             self.outlet.asked.clear()
             self.outlet.waiting = ByteBudget(WAITING_BYTES)
             self.outlet.waiting.take(taken)
@@ -297,7 +301,8 @@ class Reading(Case):
 
     def test_whether_it_has_told_all(self) -> None:
         """What is not among that was not said."""
-        large = "x" * (MAX_BYTES // 2)
+        self.patch(room_archive, "MAX_BYTES", FEWER)
+        large = "x" * (FEWER // 2)
         for texts_told, ids, complete, told_all in (
             (["old", "new"], ["known", "1"], False, True),
             (["old", "new"], ["0", "1"], True, True),
