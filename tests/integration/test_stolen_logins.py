@@ -6,6 +6,7 @@ import uuid
 from base64 import b64encode
 
 from tests.integration.cases import on_both_servers
+from tests.integration.client import NS_BIND
 from tests.integration.logins.cases import LoginRulesCase
 from tests.integration.logins.connection import Connection, connect
 from tests.integration.logins.device import Device
@@ -113,3 +114,18 @@ class StolenLoginTests(LoginRulesCase):
         client = await self.at_the_proxy(proxy, alice)
         binding = client.binding("tls-exporter")
         await self.refused(client, by_token(phone.token, alice, phone.user_agent, resume, binding))
+
+    async def test_bound_after_it_was_withdrawn(self) -> None:
+        """Who has stolen a token may log in by it beforehand, and bind a resource when it is withdrawn."""
+        proxy = self.own_proxy(domain={"logins": ["SCRAM", "PLAIN"]})
+        alice = await self.account()
+        laptop, tablet = await self.client(alice, "laptop", proxy=proxy), Device(SISKIN_TO_COME, alice)
+        await self.login(tablet, proxy.port)
+        assert tablet.token is not None
+        client = await self.at_the_proxy(proxy, alice)
+        reply = success(await self.says(client, by_token(tablet.token, alice, tablet.user_agent, "")))
+        self.assertEqual(reply.jid, alice.jid)
+        await withdraw(laptop, tablet.user_agent)
+        client.send(f"<iq type='set' id='b'><bind xmlns='{NS_BIND}'/></iq>")
+        await client.expect("<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
+        await client.until_lost()

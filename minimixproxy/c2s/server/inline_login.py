@@ -34,16 +34,20 @@ from minimixproxy.xep.sasl import SaslFailure
 HandOver = Callable[[], tuple[ClientStream, list[Event], str]]
 
 
-class Give(Protocol):
-    """Returns a token for the client, or nothing. `bound`: the server has just bound a JID of its account."""
+class Grant(Protocol):
+    """What a login is good for (`token_giver.Grant`)."""
 
-    def __call__(self, *, bound: bool) -> bytes: ...
+    def given(self, *, bound: bool) -> bytes:
+        """Return a token for the client, or nothing. `bound`: the server has just bound a JID of its account."""
+
+    def is_void(self) -> bool:
+        """Tell whether the token that it was made by has been withdrawn."""
 
 
 class Begun(Protocol):
     """All is there for the client's session."""
 
-    def start(self, hand_over: HandOver, give: Give) -> None:
+    def start(self, hand_over: HandOver, grant: Grant) -> None:
         """Let it begin, or go on. Raises `NotSent` before either is called if the client has counted what never was."""
 
 
@@ -143,7 +147,7 @@ class Resumed(NamedTuple):
     logged_in: LoggedIn
     device: str
 
-    def start(self, hand_over: HandOver, give: Give) -> None:
+    def start(self, hand_over: HandOver, grant: Grant) -> None:
         logged_in = self.logged_in
 
         def given() -> HandedOver:
@@ -154,7 +158,7 @@ class Resumed(NamedTuple):
             return HandedOver(client, early, [], logged_in.login, self.device)
 
         def words(resumed: bytes) -> bytes:
-            return sasl2.success(self.session.jid, logged_in.success, resumed + give(bound=False))
+            return sasl2.success(self.session.jid, logged_in.success, resumed + grant.given(bound=False))
 
         self.session.resume(self.h, given, words)
 
@@ -171,16 +175,16 @@ class Started(NamedTuple):
     carbons: bool
     refused: bytes
 
-    def start(self, hand_over: HandOver, give: Give) -> None:
+    def start(self, hand_over: HandOver, grant: Grant) -> None:
         client, early, language = hand_over()
         upstream = self.logged_in.upstream
         assert upstream is not None
         wishes = self.request.bind or bind2.Wishes()
 
         def success(enabled: bytes) -> bytes:
-            return self._success(enabled, give(bound=bool(self.jid)))
+            return self._success(enabled, grant.given(bound=bool(self.jid)))
 
-        inline = InlineStart(success, self.jid, wishes, self.carbons, self.request.device, early)
+        inline = InlineStart(success, self.jid, wishes, self.carbons, self.request.device, early, grant.is_void)
         session = ClientSession(self.sessions, client, upstream, self.logged_in.login, language)
         session.start_inline(self.opened, self.features, inline)
 

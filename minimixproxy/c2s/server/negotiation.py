@@ -20,6 +20,7 @@ from minimixproxy.c2s.server.client_registration import ClientRegistration
 from minimixproxy.c2s.server.elsewhere import Handed
 from minimixproxy.c2s.server.exchanges import plain
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, LoggedIn
+from minimixproxy.c2s.server.exchanges.token_giver import Grant
 from minimixproxy.c2s.server.holder_search import HolderSearch
 from minimixproxy.c2s.server.inline_login import Begun, InlineLogin
 from minimixproxy.c2s.server.login_time import LoginTime
@@ -356,18 +357,14 @@ class Negotiation:
     def _begun(self, begun: Begun) -> None:
         logged_in, request = self._logged_in, self._request
         assert logged_in is not None and request is not None
-        giver = self._context.giver
-        if giver.is_void(request, logged_in):
+        grant = Grant(self._context.giver, request, logged_in, self._tokens)
+        if grant.is_void():
             account = logged_in.login.account
             self.log.info("{account}: a token was withdrawn while it was used, and is refused", account=account)
             self._inline_failed(Failure(SaslFailure("credentials-expired")))
             return
-
-        def give(*, bound: bool) -> bytes:
-            return giver.given(request, logged_in, self._tokens, bound=bound)
-
         try:
-            begun.start(self.hand_over, give)
+            begun.start(self.hand_over, grant)
         except NotSent as error:
             self._end(handled_count_too_high(error.h, error.sent))
         # Before that, a fault of ours drops it.

@@ -41,11 +41,14 @@ class LinkedSession(SessionPort, Protocol):
 
 
 class AccountLink:
-    """`watch` follows what client and server deal with that the account must know of."""
+    """`watch` follows what client and server deal with that the account must know of.
+
+    `is_void`: tells, when a JID is bound, whether the token that the client has logged in by has been withdrawn.
+    """
 
     log = Logger()
 
-    __slots__ = ("_account", "_accounts", "_login", "_name", "_own", "_session", "watch")
+    __slots__ = ("_account", "_accounts", "_login", "_name", "_own", "_session", "is_void", "watch")
 
     def __init__(self, session: LinkedSession, accounts: AccountsPort, login: Login) -> None:
         self._session = session
@@ -55,6 +58,7 @@ class AccountLink:
         self._name = login.account
         self._own = login.own
         self.watch = RequestWatch(login.own)
+        self.is_void: Callable[[], bool] = _never
 
     @property
     def name(self) -> str:
@@ -162,6 +166,11 @@ class AccountLink:
         self._session.bound(jid)
         login, self._login = self._login, None
         assert login is not None
+        is_void, self.is_void = self.is_void, _never
+        if is_void():
+            self.log.info("session of {jid} ends: the token that it began with was withdrawn", jid=jid)
+            self._session.close("reset", "your device has to log in with the password")
+            return
         if self._accounts.is_elsewhere(self._own.bare):
             self._session.close("reset", ELSEWHERE)
             return
@@ -205,3 +214,7 @@ class AccountLink:
                 account.session_closed(self._session)
             except Exception:  # noqa: BLE001 (the edge: logged; the streams are to end all the same)
                 self.log.failure("while {jid} leaves its account", jid=self._session.jid)
+
+
+def _never() -> bool:
+    return False

@@ -151,6 +151,7 @@ class ClientSession:
         if inline.jid:
             self._begin_bound(inline)
         else:
+            self._link.is_void = inline.is_void  # its token may be withdrawn until it is known whose session it is
             self._has_to_bind()
         self._server.release()
         if inline.early:

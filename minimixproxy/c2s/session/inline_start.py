@@ -15,7 +15,7 @@ class InlineStart:
 
     `jid`: what the server has bound, "" if nothing: then the client binds as ever, and wishes nothing. `carbons`: the
     server has switched them on. `device`: the id of the client's installation, "" if it has not said one. `early`: what
-    the client did not wait to send.
+    the client did not wait to send. `is_void`: tells whether the token by which it has logged in has been withdrawn.
     """
 
     success: Callable[[bytes], bytes]
@@ -24,3 +24,4 @@ class InlineStart:
     carbons: bool
     device: str
     early: list[Event]
+    is_void: Callable[[], bool]

@@ -365,6 +365,24 @@ class RefusedTest(FastCase):
             self.assertEqual(self.held(), ())
             self.assertTrue(self.told("a token was withdrawn while it was used"))
 
+    def test_withdrawn_before_a_resource_is_bound(self) -> None:
+        """Until then it is no session of the account's that whoever withdraws the token could end."""
+        for withdrawn in (True, False):
+            secret = self.token()
+            client = self.by_token(secret)
+            client.accept_login()
+            client.upstream.take()
+            self.assertIn(b"<success ", client.serve(SERVER_HEADER + PLAIN_FEATURES))
+            asked = b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
+            client.send(asked)
+            self.assertEqual(client.upstream.take(), asked)
+            if withdrawn:
+                self.lab.tokens.withdraw(ACCOUNT, DEVICE)
+            self.request_id = b"b"
+            answer = client.serve(self.result("x"))
+            self.assertEqual(b"<reset " in answer, withdrawn)
+            self.assertEqual(client.wire.disconnecting, withdrawn)
+
     def test_spelled_otherwise(self) -> None:
         """The server is asked about the account whose token it is."""
         secret = self.token()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys
 from minimixproxy.c2s.server.exchanges.login_exchange import LoggedIn
@@ -17,6 +18,23 @@ from minimixproxy.xep import sasl2
 from minimixproxy.xep.fast import token
 
 RENEWED_AFTER = 0.1  # of its lifetime: a device that was away for long is to have most of it left
+
+
+class Grant(NamedTuple):
+    """What one login is good for. `offered`: the mechanisms of tokens that its client was offered."""
+
+    giver: TokenGiver
+    request: sasl2.Request
+    logged_in: LoggedIn
+    offered: Collection[str]
+
+    def given(self, *, bound: bool) -> bytes:
+        """Return a token for the client, or nothing. `bound`: its server has bound a JID of the account."""
+        return self.giver.given(self.request, self.logged_in, self.offered, bound=bound)
+
+    def is_void(self) -> bool:
+        """Tell whether the token that it was made by has been withdrawn since."""
+        return self.giver.is_void(self.request, self.logged_in)
 
 
 class TokenGiver:
