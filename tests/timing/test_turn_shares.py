@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
-from minimixproxy.c2s.session.paced_reading import PIECE, PIECES_TIME
+from minimixproxy.c2s.session.paced_reading import AT_ONCE, PIECE, PIECES_TIME
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.timing.turn_shares import TURN, TurnShares
 from minimixproxy.wire.stanza import Stanza
@@ -204,6 +204,25 @@ class SessionsTest(unittest.TestCase):
             self.assertEqual(client.upstream.take(), b"<iq id='i'/>")
         client.send(b"<iq id='i'/>" * 10)
         self.assertEqual(client.upstream.take(), b"<iq id='i'/>" * 10)
+
+    def test_one_that_takes_long_has_the_turn_for_itself(self) -> None:
+        """As a question for a thousand rooms does; also of a client that is gone."""
+        account = self.lab.accounts.account
+
+        def long(_session: SessionPort, _stanza: Stanza) -> bool:
+            self.lab.stopwatch += TURN
+            self.handled += 1
+            return True
+
+        for gone in (False, True):
+            client = self.client()
+            self.patch(account, "from_client", long)
+            before = self.handled
+            client.send(b"<iq id='i'/>" * AT_ONCE)
+            self.assertEqual(self.handled - before, 1)
+            if gone:
+                client.vanish()
+            self.assertEqual([self.turn() for _ in range(AT_ONCE)], [1] * (AT_ONCE - 1) + [0])
 
     def test_a_large_read_is_taken_in_pieces(self) -> None:
         """An `ssl:` or `haproxy:` endpoint reads 64 KiB at once."""
