@@ -250,7 +250,17 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "ARCHIVE_TIMEOUT": 30,
         "AGAIN": (1.0, 2.0, 4.0),
     },
-    "minimix.bookmarks.poller": {"DEBOUNCE": 0.5, "FIRST_RETRY": 30, "MAX_BROKEN": 3, "LONGEST_IDLE": 86400},
+    "minimix.bookmarks.poller": {
+        "DEBOUNCE": 0.5,
+        "FIRST_RETRY": 30,
+        "MAX_BROKEN": 3,
+        "LONGEST_IDLE": 86400,
+        "FREE": 8 * 1024,
+        "BYTES_PER_SECOND": 16 * 1024,
+        "LONGEST_PAUSE": 600,
+    },
+    "minimix.bookmarks.storage": {"LARGEST": 1024**2},
+    "minimix.read_state": {"MAX_ROOMS": 1000, "MAX_BROKEN": 3, "LARGEST": 1024**2},
     "bounds.byte_budget": {"OBJECT": 256},
     "minimix.history.room_archive": {
         "PAGE": 100,

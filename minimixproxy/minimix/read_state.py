@@ -21,7 +21,8 @@ from minimixproxy.xep import displayed, muc
 from minimixproxy.xep.displayed import Displayed
 
 MAX_ROOMS = 1000  # of which it is known: those that were told of last
-MAX_BROKEN = 3  # questions in a row without an answer that can be read: one above the limit ends the stream
+MAX_BROKEN = 3  # questions in a row without an answer that can be read
+LARGEST = 1024 * 1024  # bytes of one that is read: servers keep hundreds of items, of any size
 
 
 class ReadingAccount(Protocol):
@@ -115,6 +116,8 @@ class ReadState:
 
     def _answered(self, answer: Stanza | None) -> None:
         self._asking = False
+        if answer is not None and len(answer.raw) > LARGEST:
+            answer = None
         self._broken = self._broken + 1 if answer is None else 0
         if self._broken == MAX_BROKEN:
             self.log.error(

@@ -49,7 +49,7 @@ class Bookmarks:
     """
 
     rooms: Mapping[str, Bookmark]
-    unreadable: tuple[str, ...] = ()
+    unreadable: frozenset[str] = frozenset()
     storage: bytes | None = field(default=None, repr=False)
 
 
@@ -90,17 +90,17 @@ def _conferences(storage: domish.Element) -> list[domish.Element]:
 
 def _bookmarks(pairs: Iterable[tuple[str, domish.Element | None]]) -> Bookmarks:
     rooms: dict[str, Bookmark] = {}
-    unreadable = []
+    unreadable: set[str] = set()
     for address, conference in pairs:
         try:
             bookmark = _bookmark(address, conference)
         except Unreadable:
-            unreadable.append(address)
+            unreadable.add(address)
             continue
         # A room with two bookmarks is joined if one of them says so.
         if bookmark.room not in rooms or (bookmark.autojoin and not rooms[bookmark.room].autojoin):
             rooms[bookmark.room] = bookmark
-    return Bookmarks(rooms, tuple(unreadable))
+    return Bookmarks(rooms, frozenset(unreadable))
 
 
 def _bookmark(address: str, conference: domish.Element | None) -> Bookmark:

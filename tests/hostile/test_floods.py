@@ -4,6 +4,8 @@ import sqlite3
 from contextlib import closing
 
 from minimixproxy.minimix.account import ANSWERS_AT_ONCE
+from minimixproxy.namespaces import NS_BOOKMARKS, NS_PUBSUB
+from minimixproxy.xep.bookmarks import creation
 from tests.hostile.ground import NS_MUC, PATIENCE, enter, heard, settle, victim
 from tests.hostile.scenarios import undisturbed
 from tests.hostile.test_scenarios import ScenarioCase
@@ -99,6 +101,23 @@ class BookmarkTests(ScenarioCase):
         phone.send(f"<presence to='{places[5]}/alice'><x xmlns='{NS_MUC}'/></presence>")
         await phone.expect(f"<presence type='error' from='{places[5]}/alice'/>")
         await phone.barrier(*places[:5])
+
+    async def test_more_than_is_read(self) -> None:
+        """A server keeps hundreds of items, of any size, and each write of a client calls for a reading of them all."""
+        proxy, alice = self.own_proxy(), await self.account("alice")
+        writer = await self.client(alice, "writer", direct=True)
+        await writer.iq("set", None, creation().decode())  # so that ejabberd keeps more than one
+        for number in range(6):
+            conference = f"<conference xmlns='{NS_BOOKMARKS}' name='{'x' * 200_000}' autojoin='true'/>"
+            item = f"<item id='b{number}@{self.room().partition('@')[2]}'>{conference}</item>"
+            publish = f"<publish node='{NS_BOOKMARKS}'>{item}</publish>"
+            reply = await writer.iq("set", None, f"<pubsub xmlns='{NS_PUBSUB}'>{publish}</pubsub>")
+            self.assertEqual(reply.get("type"), "result", str(reply)[:500])
+        phone = await self.client(alice, "phone", proxy=proxy)
+        await proxy.process.says(f"{alice.jid}: the server gives no bookmarks: .*more than")
+        room = self.room()
+        await enter(phone, room, "alice")
+        self.assertFalse([line for line in proxy.log if "a bookmark says to join" in line])
 
 
 @on_both_servers

@@ -5,11 +5,13 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.interfaces.streams import Answered
-from minimixproxy.minimix.read_state import MAX_BROKEN, MAX_ROOMS, ReadState
+from minimixproxy.minimix.read_state import LARGEST, MAX_BROKEN, MAX_ROOMS, ReadState
+from minimixproxy.wire.framing import Framer, FramingLimits
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.wire.trees import BUILT
 from minimixproxy.xep.displayed import MAX_ITEMS
 from tests.log_events import log_events
-from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
+from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, World, kinds
 from tests.minimix.history.test_room_history import Recorder, Speaker
 
 PUBSUB = "http://jabber.org/protocol/pubsub"
@@ -338,6 +340,19 @@ class News(SynchronousTestCase):
         self.assertEqual(self.questions, [])
         self.state.on_stream(parse_stanza(event(item("s1"))))
         self.assertEqual(self.read, [ROOM])
+
+    def test_answers_that_are_too_large(self) -> None:
+        """A client may have its server keep hundreds of items of any size, and come again and again."""
+        inner = f"<pubsub xmlns='{PUBSUB}'><items node='{MDS}'>{item('s' * LARGEST)}</items></pubsub>"
+        framer = Framer(FramingLimits(4 * LARGEST))
+        _header, large = framer.feed(HEADER + f"<iq type='result'>{inner}</iq>".encode())
+        assert isinstance(large, Stanza)
+        built = BUILT.trees
+        for _ in range(MAX_BROKEN):
+            self.questions.pop()(large)
+            self.state.stream_opened()
+            self.questions.pop()(large.without_content())
+        self.assertEqual((self.questions, BUILT.trees), ([], built))
 
     def test_an_answer_begins_anew(self) -> None:
         for _ in range(2 * MAX_BROKEN):

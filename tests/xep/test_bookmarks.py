@@ -95,7 +95,7 @@ class Items(SynchronousTestCase):
         ):
             found = bookmarks.read_items(items((address, xml), ("good@muc.test", native())))
             self.assertEqual(list(found.rooms), ["good@muc.test"], (address, xml))
-            self.assertEqual(found.unreadable, (address,))
+            self.assertEqual(found.unreadable, {address})
 
     def test_a_nick_that_no_room_takes_is_none(self) -> None:
         found = bookmarks.read_items(items(("a@muc.test", native(inner="<nick>a\u200e\u2028</nick>"))))
@@ -127,7 +127,7 @@ class Storage(SynchronousTestCase):
             )
         )
         self.assertEqual(short(found), [("room@muc.test", True, "al", "pw"), ("b@muc.test", False, None, None)])
-        self.assertEqual(found.unreadable, ("",))
+        self.assertEqual(found.unreadable, {""})
 
     def test_nothing(self) -> None:
         for answer in (storage(""), parse_stanza("<iq type='result' id='1'/>")):

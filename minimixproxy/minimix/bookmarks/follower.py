@@ -196,7 +196,8 @@ class BookmarkFollower:
 
     # What is to be done ----------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
+    async def _read(self) -> int:
+        """Read and follow bookmarks; return how many bytes there were."""
         try:
             found = await self._storage.read()
         except Refused as error:
@@ -206,14 +207,20 @@ class BookmarkFollower:
                 account=self._account.bare,
                 condition=str(error),
             )
-            return
+            return self._storage.size
         self._follow(found)
         if self._write_back is not None:
             await self._write(self._write_back, found)
+        return self._storage.size
 
     def _follow(self, found: Bookmarks) -> None:
-        for address in found.unreadable:
-            self.log.warn("{account}: unreadable bookmark of {room}", account=self._account.bare, room=address[:200])
+        if found.unreadable:
+            self.log.warn(
+                "{account}: {n} unreadable bookmarks, of: {rooms}",
+                account=self._account.bare,
+                n=len(found.unreadable),
+                rooms=found.unreadable,
+            )
         self._account.notifications(_notifications(found))
         wanted = {room: bookmark for room, bookmark in found.rooms.items() if bookmark.autojoin}
         self._mark_as_bookmarked(wanted, found)

@@ -17,6 +17,9 @@ DEBOUNCE = 0.5  # seconds from the first sign of a change to the reading
 FIRST_RETRY = 30.0  # seconds, about, to another reading after one without an answer
 MAX_BROKEN = 3  # readings in a row that a stream did not survive
 LONGEST_IDLE = 86400.0  # seconds, about, between readings that open a stream for nothing
+#: Bytes of a reading for which the next one does not wait; of those beyond, how many make a second of it; and the
+#: longest such wait. Each write of a client calls for a reading, and large ones take a tenth of a second.
+FREE, BYTES_PER_SECOND, LONGEST_PAUSE = 8 * 1024, 16 * 1024, 600.0
 
 
 class ReadAccount(Protocol):
@@ -45,19 +48,22 @@ class ReadAccount(Protocol):
 class BookmarkPoller:
     """Never two readings at once; what changes during one calls for another.
 
-    `read` raises `NotAnswered` if the stream ended first. One that ends each time, as it does for an answer above the
-    limit, is not tried for ever: it holds the account's rooms. While the account is in a room its bookmarks are read
-    every `interval()` seconds; while it has no client either, at longer and longer intervals, for that opens a stream.
+    `read` returns how many bytes that took: the more, the later is the next. It raises `NotAnswered` if the stream ended
+    first. One that ends each time is not tried for ever: it holds the account's rooms. While the account is in a room its
+    bookmarks are read every `interval()` seconds; while it has no client either, at longer and longer intervals, for that
+    opens a stream.
     """
 
     log = Logger()
 
     def __init__(
-        self, account: ReadAccount, interval: Callable[[], float], clock: Clock, read: Callable[[], Awaitable[None]]
+        self, account: ReadAccount, interval: Callable[[], float], clock: Clock, read: Callable[[], Awaitable[int]]
     ) -> None:
         self._account = account
         self._interval = interval
         self._read = read
+        self._clock = clock
+        self._not_before = 0.0  # the next one
         self._soon = Timer(clock)
         self._later = Timer(clock)
         self._working: Deferred[None] | None = None
@@ -78,7 +84,7 @@ class BookmarkPoller:
         """Something may have changed: read in a moment, however often one tried in vain."""
         self._broken = 0
         if not self._stopped and not self._soon.running:
-            self._soon.start(delay, self.now)
+            self._soon.start(max(delay, self._pause), self.now)
 
     def opened(self) -> None:
         """The stream is open: read, if that is not what it was opened for."""
@@ -98,6 +104,9 @@ class BookmarkPoller:
         if self._working is not None:
             self._again = True
             return
+        if self._pause > 0:
+            self._soon.start(self._pause, self.now)
+            return
         self._again = False
         self._was_open = bool(self._account.stream_jid)
         self._working = Deferred()  # for a reading that ends at once
@@ -106,7 +115,14 @@ class BookmarkPoller:
         self._working.addBoth(self._ended)
 
     async def _reading(self) -> None:
-        await self._read()
+        size = await self._read()
+        pause = min(LONGEST_PAUSE, max(0, size - FREE) / BYTES_PER_SECOND)
+        self._not_before = self._clock.seconds() + pause
+
+    @property
+    def _pause(self) -> float:
+        """Seconds to the next reading, at least."""
+        return max(0.0, self._not_before - self._clock.seconds())
 
     def stop(self) -> None:
         """Read no more."""

@@ -36,6 +36,9 @@ class Requests(Protocol):
         """Send an IQ of the account's own."""
 
 
+LARGEST = 1024 * 1024  # bytes of an answer that is read: a thousand bookmarks are a third of that
+
+
 class NotAnswered(Exception):
     """The stream ended, or the server took too long."""
 
@@ -45,16 +48,18 @@ class Refused(Exception):
 
 
 class BookmarkStorage:
-    """The bookmarks of one account, as PEP items or else in private XML."""
+    """The bookmarks of one account, as PEP items or else in private XML. `size`: bytes that the last reading took."""
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
+        self.size = 0
 
     async def read(self) -> Bookmarks:
         """Return what there is. PEP counts if the node is there, be it empty; private XML is asked only without it.
 
-        Raises `NotAnswered`, or `Refused` by a server that has neither.
+        Raises `NotAnswered`, or `Refused` by a server that has neither, or if there is too much.
         """
+        self.size = 0
         items = await self._ask("get", ITEMS)
         if items.get("type") == "result":
             return read_items(items)
@@ -109,6 +114,9 @@ class BookmarkStorage:
         answer = await waiting
         if answer is None:
             raise NotAnswered
+        self.size += len(answer.raw)
+        if len(answer.raw) > LARGEST:  # servers keep hundreds of items for each node, of any size
+            raise Refused(f"there are more than {LARGEST} bytes of them")
         return answer
 
 

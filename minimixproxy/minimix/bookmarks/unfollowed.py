@@ -6,6 +6,7 @@ That holds over restarts, until a client of the account joins the room, or the b
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import Protocol
 
@@ -62,7 +63,7 @@ class UnfollowedBookmarks:
             del self.rooms[room]
             self._keep()
 
-    def settle(self, wanted: Mapping[str, Bookmark], unreadable: Collection[str], rewritten: Collection[str]) -> None:
+    def settle(self, wanted: Mapping[str, Bookmark], unreadable: AbstractSet[str], rewritten: Collection[str]) -> None:
         """Bookmarks were read; `wanted`: those that say to join. What has changed, or was written anew, is followed."""
         before, self.rooms = self.rooms, {}
         for room, digest in before.items():

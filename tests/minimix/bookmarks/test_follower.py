@@ -11,13 +11,21 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.bookmarks.follower import BookmarkFollower
-from minimixproxy.minimix.bookmarks.poller import DEBOUNCE, FIRST_RETRY, LONGEST_IDLE, MAX_BROKEN
+from minimixproxy.minimix.bookmarks.poller import (
+    BYTES_PER_SECOND,
+    DEBOUNCE,
+    FIRST_RETRY,
+    LONGEST_IDLE,
+    LONGEST_PAUSE,
+    MAX_BROKEN,
+)
 from minimixproxy.minimix.bookmarks.says import Says
-from minimixproxy.minimix.bookmarks.storage import BookmarkStorage
+from minimixproxy.minimix.bookmarks.storage import LARGEST, BookmarkStorage
 from minimixproxy.minimix.interfaces.endings import Why
 from minimixproxy.minimix.interfaces.journal import KeptMembership
 from minimixproxy.minimix.interfaces.streams import Answered
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.wire.trees import BUILT
 from minimixproxy.xep.bookmarks import Bookmarks
 from minimixproxy.xep.stanza_errors import error_payload
 from tests.log_events import log_events
@@ -484,6 +492,35 @@ class Following(FollowerTest):
         self.account.items = {ROOM: conference("autojoin='?'"), "no room": conference(), OTHER: conference()}
         self.again()
         self.assertEqual(self.take(), [])
+
+    def test_thousands_unreadable(self) -> None:
+        self.account.items = {f"no room {number}": "" for number in range(2000)}
+        events = log_events(self)
+        self.comes()
+        told = [event for event in events if "unreadable" in event["log_format"]]
+        self.assertEqual([event["n"] for event in told], [2000])
+
+    def test_too_much(self) -> None:
+        """A client may have its server keep hundreds of items of any size: they are not read, nor asked for at once."""
+        large = conference(f"name='{'x' * (LARGEST // 4)}' autojoin='true'")
+        for pep in (True, False):
+            self.setUp()
+            if pep:
+                self.account.items = dict.fromkeys((f"r{number}@muc.test" for number in range(5)), large)
+            else:
+                self.account.pep, self.account.storage = False, large * 5
+            built = BUILT.trees
+            self.comes()
+            self.assertLess(BUILT.trees - built, 5 + 3 * self.account.requests, "those of the test")
+            self.assertEqual(list(self.account.rooms), [])
+            self.assertIs(self.follower.says(ROOM), Says.REFUSED)
+            asked = self.account.requests
+            self.again()
+            self.clock.advance(LARGEST / BYTES_PER_SECOND - 10)
+            self.assertEqual(self.account.requests, asked)
+            self.account.items, self.account.pep = {ROOM: conference()}, True
+            self.clock.advance(LONGEST_PAUSE)
+            self.assertEqual(list(self.account.rooms), [ROOM])
 
     def test_private_xml(self) -> None:
         self.account.storage = f"<conference jid='{ROOM}' autojoin='1'><nick>Ally</nick></conference>"

@@ -6,7 +6,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.bookmarks.poller import DEBOUNCE, FIRST_RETRY, LONGEST_IDLE, MAX_BROKEN, BookmarkPoller
+from minimixproxy.minimix.bookmarks.poller import (
+    BYTES_PER_SECOND,
+    DEBOUNCE,
+    FIRST_RETRY,
+    FREE,
+    LONGEST_IDLE,
+    LONGEST_PAUSE,
+    MAX_BROKEN,
+    BookmarkPoller,
+)
 from minimixproxy.minimix.bookmarks.storage import NotAnswered
 from tests.minimix.fakes import BARE, STREAM
 
@@ -29,20 +38,20 @@ class Account:
 class ReadingsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.account = Clock(), Account()
-        self.reading: list[Deferred[None]] = []
+        self.reading: list[Deferred[int]] = []
         self.begun = 0
         self.interval = INTERVAL
         self.readings = BookmarkPoller(self.account, lambda: self.interval, self.clock, self.read)
 
-    async def read(self) -> None:
+    async def read(self) -> int:
         self.begun += 1
         self.reading.append(Deferred())
-        await self.reading[-1]
+        return await self.reading[-1]
 
-    def ends(self, answered: bool = True) -> None:
+    def ends(self, answered: bool = True, size: int = FREE) -> None:
         reading = self.reading.pop()
         if answered:
-            reading.callback(None)
+            reading.callback(size)
         else:
             reading.errback(NotAnswered())
 
@@ -123,6 +132,39 @@ class ReadingsTests(SynchronousTestCase):
         self.assertTrue(self.is_read(DEBOUNCE))
         self.assertEqual((self.account.done, self.readings.busy), (1, False))
         self.assertFalse(self.is_read(DEBOUNCE))
+
+    def test_the_more_it_was_the_later_is_the_next(self) -> None:
+        """Whoever calls for that: a client by each of its writes, a room that it leaves, a stream that opens anew."""
+        for size, pause in ((FREE, 0.0), (FREE + BYTES_PER_SECOND * 10, 10.0), (10**9, LONGEST_PAUSE)):
+            for way, delay in (("news", DEBOUNCE), ("now", 0.0), ("opened", 0.0)):
+                self.setUp()
+                self.readings.now()
+                self.ends(size=size)
+                wants = getattr(self.readings, way)
+                wants()
+                self.assertTrue(self.readings.busy)
+                before = max(pause, delay)
+                if before:
+                    self.clock.advance(before - 0.1)
+                    wants()
+                    self.assertEqual(self.begun, 1)
+                    self.clock.advance(0.1)
+                self.assertEqual(self.begun, 2)
+                self.ends()
+
+    def test_what_changes_during_a_large_one_waits_for_its_turn(self) -> None:
+        self.readings.now()
+        self.readings.now()
+        self.ends(size=FREE + BYTES_PER_SECOND * 10)
+        self.clock.advance(9.9)
+        self.assertEqual((self.begun, self.account.done), (1, 0))
+        self.clock.advance(0.1)
+        self.assertEqual(self.begun, 2)
+        self.ends(size=FREE + BYTES_PER_SECOND * 10)
+        self.readings.news()
+        self.readings.stop()
+        self.clock.advance(LONGEST_PAUSE)
+        self.assertEqual(self.begun, 2)
 
     def test_a_stream_that_opens_for_the_reading(self) -> None:
         self.readings.now()

@@ -21,7 +21,7 @@ class Changes(SynchronousTestCase):
         *,
         unset: bool = False,
         inside: bool = True,
-        unreadable: tuple[str, ...] = (),
+        unreadable: frozenset[str] = frozenset(),
     ) -> bool | None:
         """Whether autojoin is written, and to what; None if nothing is. `unset`: it was switched off here before."""
         sync = BookmarkWriteBack("alice@a.test", lambda: 10)
@@ -42,8 +42,8 @@ class Changes(SynchronousTestCase):
             (True, ON, {"unset": True}, None),
             (True, None, {"inside": False}, None),  # it is out again
             (True, OFF, {"inside": False, "unset": True}, None),
-            (True, None, {"unreadable": (ROOM,)}, None),  # there is one, whatever it says
-            (True, None, {"unreadable": (OTHER,)}, True),
+            (True, None, {"unreadable": frozenset({ROOM})}, None),  # there is one, whatever it says
+            (True, None, {"unreadable": frozenset({OTHER})}, True),
             (False, None, {}, None),
             (False, ON, {}, False),
             (False, OFF, {}, None),
