@@ -48,10 +48,10 @@ class ReadAccount(Protocol):
 class BookmarkPoller:
     """Never two readings at once; what changes during one calls for another.
 
-    `read` returns how many bytes that took: the more, the later is the next. It raises `NotAnswered` if the stream ended
-    first. One that ends each time is not tried for ever: it holds the account's rooms. While the account is in a room its
-    bookmarks are read every `interval()` seconds; while it has no client either, at longer and longer intervals, for that
-    opens a stream.
+    `read` returns how many bytes that took: the more, the later is the next. It raises `NotAnswered` if the stream
+    ended first. One that ends each time is not tried for ever: it holds the account's rooms. While the account is in a
+    room its bookmarks are read every `interval()` seconds; while it has no client either, at longer and longer
+    intervals, for that opens a stream.
     """
 
     log = Logger()
