@@ -18,6 +18,7 @@ from minimixproxy.wire.stanza import (
     Stanza,
     UnusableStanza,
     escape,
+    few_or_none,
     rewrite,
     start_tag_attributes,
     start_tag_end,
@@ -153,7 +154,7 @@ def first_of(children: Iterable[Stanza], uri: str, name: str) -> Stanza | None:
 def stanza_of_bytes(raw: bytes) -> Stanza:
     """Return one element of text as a stanza in the namespace of clients, without a tree. Raises `MalformedStanza`."""
     parts = Parts(raw)
-    payloads = tuple((child.uri, child.name) for child in parts.children)
+    payloads = few_or_none(tuple((child.uri, child.name) for child in parts.children))
     return Stanza(raw, parts.uri, parts.name, parts.attributes, payloads, {"": NS_CLIENT})
 
 
@@ -161,13 +162,12 @@ def payload_attributes(stanza: Stanza, uri: str, name: str) -> list[dict[str, st
     """Return the attributes of each first-level child of that name."""
     if not stanza.has_payload(uri, name):
         return []
-    if stanza.met is not None:
-        wanted = f"{uri}{SEPARATOR}{name}" if uri else name
-        return [named_attributes(attributes) for found, attributes in stanza.met if found == wanted]
-    sole = sole_attributes(stanza.raw, name.encode()) if stanza.payloads.count((uri, name)) == 1 else None
-    if sole is not None:
-        return [sole]
-    return [child.attributes for child in children_of(stanza) if (child.uri, child.name) == (uri, name)]
+    if stanza.met is None and stanza.payloads.count((uri, name)) == 1:
+        sole = sole_attributes(stanza.raw, name.encode())
+        if sole is not None:
+            return [sole]
+    wanted = f"{uri}{SEPARATOR}{name}" if uri else name
+    return [named_attributes(attributes) for found, attributes in stanza.payload_tags() if found == wanted]
 
 
 def sole_attributes(raw: bytes, name: bytes) -> dict[str, str] | None:

@@ -93,7 +93,6 @@ class UnreadStanza(Stanza):
         self._payloads = None
         self._namespaces = namespaces
         self.met = None
-        self._element = None
         self._unaddressed = None
         self.handled = False
         self._tag: tuple[str, dict[str, str]] | None = None

@@ -15,7 +15,7 @@ from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClo
 from minimixproxy.wire.expat_guard import ExpatGuard
 from minimixproxy.wire.large_tags import large_tag
 from minimixproxy.wire.qualified_names import KNOWN_NAMES, SEPARATOR, named_attributes, split_name
-from minimixproxy.wire.stanza import MAX_PAYLOADS, MalformedStanza, Stanza, start_tag_end
+from minimixproxy.wire.stanza import FEW_PAYLOADS, MalformedStanza, Stanza, start_tag_end
 from minimixproxy.wire.trees import UnusableStanza, read_start_tag
 from minimixproxy.wire.undeclared_prefixes import with_declarations
 
@@ -285,7 +285,7 @@ class Framer:
             if depth > self._deep:
                 self._goes_deep(depth)
         elif depth == 3:
-            if len(self._payloads) < MAX_PAYLOADS:
+            if len(self._payloads) <= FEW_PAYLOADS:
                 self._payloads.append((name, attributes))
         elif depth == 2:
             self._begin_stanza(name, attributes)
@@ -351,16 +351,16 @@ class Framer:
             self._events.append(self._with_declarations(bytes(raw)))
             return
         uri, local = split_name(self._name)
-        payloads = self._payloads
+        met = self._payloads if len(self._payloads) <= FEW_PAYLOADS else None
         self._events.append(
             Stanza(
                 raw if isinstance(raw, bytes) else bytes(raw),
                 uri,
                 local,
                 named_attributes(self._attributes),
-                tuple([KNOWN_NAMES.get(name) or split_name(name) for name, _ in payloads]),
+                tuple([KNOWN_NAMES.get(name) or split_name(name) for name, _ in met]) if met is not None else None,
                 self._namespaces,
-                payloads if len(payloads) < MAX_PAYLOADS else None,
+                met,
             )
         )
 

@@ -15,6 +15,7 @@ from minimixproxy.wire.stanza import Stanza, place_of_to
 
 MOST = 8192  # presences that are known; up to twice as many, until those that came longest ago are forgotten
 LARGEST = 1024  # bytes of one of them
+MOST_ATTRIBUTES = 16  # of one of them: each takes ten times its bytes
 _END = b"</presence>"
 _USUAL = {"": NS_CLIENT, "stream": NS_STREAM}
 
@@ -151,7 +152,7 @@ class RecognizingFramer(Framer):
 
     def _learn(self, all_known: KnownPresences, presence: Stanza) -> None:
         found = place_of_to(presence.raw)
-        if found is None or len(presence.raw) > LARGEST:
+        if found is None or len(presence.raw) > LARGEST or len(presence.attributes) > MOST_ATTRIBUTES:
             return
         start, end = found
         raw = presence.raw[:start] + presence.raw[end:]

@@ -10,17 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from twisted.words.xish import domish
 
 from minimixproxy.namespaces import NS_CLIENT, NS_STREAM
+from minimixproxy.wire.looked_at import LookedAt
+from minimixproxy.wire.qualified_names import split_name
 from minimixproxy.wire.serializing import element_text
 from minimixproxy.wire.trees import MalformedStanza as MalformedStanza
 from minimixproxy.wire.trees import UnusableStanza as UnusableStanza
-from minimixproxy.wire.trees import child, is_readable, payload_names
+from minimixproxy.wire.trees import child, is_readable, payload_tags
 from minimixproxy.wire.trees import parse_element as parse_element
 
-MAX_PAYLOADS = 1000  # of one stanza that are noted; one that has more is not read
+MAX_PAYLOADS = 1000  # of one stanza that are looked at; one that has more is not read
+FEW_PAYLOADS = 16  # that are noted with the stanza, however long it is kept; most have fewer
 MAX_ATTRIBUTES = 100  # of one that is read
 _SMALL = 2048  # bytes of a stanza whose attributes are few in any case
 
@@ -174,6 +178,13 @@ class ForkTemplate:
         return b"".join((self.head, escape(to), self.tail))
 
 
+class _Payloads(NamedTuple):
+    """The first-level children of a stanza: URI and name of each; name and attributes, as expat gives them."""
+
+    names: tuple[tuple[str, str], ...]
+    tags: Sequence[tuple[str, dict[str, str]]]
+
+
 class Stanza:
     """One first-level child of an XML stream: a stanza proper, or features, a SASL element, `<r/>` and so on.
 
@@ -181,7 +192,6 @@ class Stanza:
     """
 
     __slots__ = (
-        "_element",
         "_namespaces",
         "_payloads",
         "_unaddressed",
@@ -215,7 +225,6 @@ class Stanza:
         self._payloads = payloads
         self._namespaces = namespaces
         self.met = met
-        self._element: domish.Element | None = None
         self._unaddressed: bytes | None = None
         self.handled = False  # whether a handler has said that no other is to take it
 
@@ -224,10 +233,9 @@ class Stanza:
 
     @property
     def element(self) -> domish.Element:
-        """The stanza as a tree, built at the first use and kept: it is shared, so copy it before changing it."""
-        if self._element is None:
-            self._element = parse_element(self.raw, self._namespaces)
-        return self._element
+        """The stanza as a tree, built when it is used and kept for a while: it is shared, so copy it to change it."""
+        tree = _TREES.of(self)
+        return tree if tree is not None else _TREES.keep(self, parse_element(self.raw, self._namespaces))
 
     def self_contained(self) -> bytes:
         """Return the bytes for use on another stream: inherited prefixes that may be in use are declared in them."""
@@ -305,9 +313,21 @@ class Stanza:
     @property
     def payloads(self) -> tuple[tuple[str, str], ...]:
         """URI and name of the first-level children, in their order."""
-        if self._payloads is None:
-            self._payloads = payload_names(self.raw, self._namespaces, MAX_PAYLOADS)
-        return self._payloads
+        return self._payloads if self._payloads is not None else self._found_out().names
+
+    def payload_tags(self) -> Sequence[tuple[str, dict[str, str]]]:
+        """Return name and attributes of the same, as expat gives them."""
+        return self.met if self.met is not None else self._found_out().tags
+
+    def _found_out(self) -> _Payloads:
+        """Return what is in it, and keep it if that is little."""
+        found = _PAYLOADS.of(self)
+        if found is None:
+            tags = payload_tags(self.raw, self._namespaces, MAX_PAYLOADS)
+            found = _PAYLOADS.keep(self, _Payloads(tuple([split_name(name) for name, _ in tags]), tags))
+            if len(tags) <= FEW_PAYLOADS:
+                self._payloads, self.met = found
+        return found
 
     def has_payload(self, uri: str, name: str) -> bool:
         """Tell whether a first-level child of that name is there."""
@@ -349,6 +369,15 @@ class Stanza:
         return self.raw.decode("utf-8")
 
 
+_TREES: LookedAt[domish.Element] = LookedAt()
+_PAYLOADS: LookedAt[_Payloads] = LookedAt()
+
+
+def few_or_none(payloads: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...] | None:
+    """Return the payloads of a stanza if they may be noted with it; None: they are found out again when asked for."""
+    return payloads if len(payloads) <= FEW_PAYLOADS else None
+
+
 def attributes_of(element: domish.Element) -> dict[str, str]:
     """Return a tree's top-level attributes, prefixed ones as `{uri}name`."""
     return {
@@ -364,10 +393,10 @@ def stanza_of(element: domish.Element, default_namespace: str = NS_CLIENT) -> St
         element.uri,
         element.name,
         attributes_of(element),
-        payloads_of(element),
+        few_or_none(payloads_of(element)),
         {"": default_namespace},
     )
-    stanza._element = element
+    _TREES.keep(stanza, element)
     return stanza
 
 
@@ -376,9 +405,14 @@ def parse_stanza(xml: bytes | str, default_namespace: str = NS_CLIENT) -> Stanza
     raw = xml.encode("utf-8") if isinstance(xml, str) else xml
     element = parse_element(raw, {"": default_namespace})
     stanza = Stanza(
-        raw, element.uri, element.name, attributes_of(element), payloads_of(element), {"": default_namespace}
+        raw,
+        element.uri,
+        element.name,
+        attributes_of(element),
+        few_or_none(payloads_of(element)),
+        {"": default_namespace},
     )
-    stanza._element = element
+    _TREES.keep(stanza, element)
     return stanza
 
 

@@ -193,19 +193,21 @@ def read_start_tag(raw: bytes, namespaces: Mapping[str, str]) -> tuple[str, str,
     return uri, local, named_attributes(found[1][1])
 
 
-def payload_names(raw: bytes, namespaces: Mapping[str, str], limit: int) -> tuple[tuple[str, str], ...]:
-    """Return URI and name of the first-level children in their order, `limit` at most. Raises `UnusableStanza`."""
+def payload_tags(raw: bytes, namespaces: Mapping[str, str], limit: int) -> list[tuple[str, dict[str, str]]]:
+    """Return name and attributes, as expat gives them, of the first-level children in their order, `limit` at most.
+
+    Raises `UnusableStanza`.
+    """
     if not is_readable(raw):
         raise UnusableStanza("too many tags")
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, dict[str, str]]] = []
     depth = 0
     parser = expat.ParserCreate("UTF-8", SEPARATOR)
 
-    def on_start(name: str, _attributes: object) -> None:
+    def on_start(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         if depth == 2 and len(found) < limit:
-            uri, _, local = name.rpartition(SEPARATOR)
-            found.append((uri, local))
+            found.append((name, attributes))
         depth += 1
 
     def on_end(_name: str) -> None:
@@ -213,7 +215,7 @@ def payload_names(raw: bytes, namespaces: Mapping[str, str], limit: int) -> tupl
         depth -= 1
 
     _parse(parser, b"<wrapper" + declared(namespaces) + b">" + raw + b"</wrapper>", on_start, on_end)
-    return tuple(found)
+    return found
 
 
 def is_deeper(raw: bytes, limit: int) -> bool:

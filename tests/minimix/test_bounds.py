@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+import tracemalloc
+from collections.abc import Callable, Mapping
 
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,9 +24,10 @@ from minimixproxy.minimix.room.presence_updates import digest
 from minimixproxy.minimix.room.sessions import CLIENT_BYTES
 from minimixproxy.minimix.room.snapshot import MAX_SUBJECT
 from minimixproxy.minimix.room.stripped_presence import MAX_TEXT, is_own, stripped
-from minimixproxy.namespaces import NS_MUC
+from minimixproxy.namespaces import NS_MAM, NS_MUC
 from minimixproxy.wire import stanza as stanza_module
 from minimixproxy.wire.children import children_once
+from minimixproxy.wire.looked_at import LOOKED_AT
 from minimixproxy.wire.stanza import Stanza, parse_element, parse_stanza
 from minimixproxy.wire.trees import BUILT
 from minimixproxy.xep.muc import MAX_CODES, status_codes
@@ -180,6 +183,80 @@ class WhatARoomShows(SynchronousTestCase):
         self.assertGreater(self.world.account.occupancies.outlet.budgets._shown.used, 0)
         self.world.gone("alice", "110 307")
         self.assertEqual((self.world.account.rooms, self.world.account.occupancies.outlet.budgets._shown.used), ({}, 0))
+
+
+class WhatKeptStanzasTake(SynchronousTestCase):
+    """What waits is counted by its bytes: it takes no hundred times as much, whatever is in it and was looked at."""
+
+    USER = "<x xmlns='http://jabber.org/protocol/muc#user'/>"
+    MANY = ("<a/>" * 900, "<x>" + "<a/>" * 4900 + "</x>")
+
+    def setUp(self) -> None:
+        self.world = World()
+        (self.phone,) = self.world.joined("phone")
+
+    def assert_takes_little(self, say: Callable[[int], None], number: int, size: int) -> None:
+        say(number)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            for one in range(number):
+                say(one)
+            self.world.stream.sent.clear()
+            gc.collect()
+            taken = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        of_the_last = LOOKED_AT * 130 * size  # trees
+        self.assertLess(taken, 6 * number * size + of_the_last)
+
+    def test_of_a_room_while_its_archive_is_awaited(self) -> None:
+        for inner in self.MANY:
+            self.setUp()
+            self.world.stream.jid = ""
+            self.world.stream.lost()
+            self.world.stream.jid = STREAM
+            self.world.stream.opened()
+            self.world.shows("alice", "100 110")
+
+            def say(number: int, inner: str = inner) -> None:
+                said = f"<body>{number}</body>{self.USER}{inner}"
+                self.world.room(f"<message type='groupchat' from='{ROOM}' to='{STREAM}'>{said}</message>")
+
+            self.assert_takes_little(say, 30, len(inner))
+
+    def test_of_an_archive(self) -> None:
+        self.world.stream.jid = ""
+        self.world.stream.lost()
+        self.world.stream.jid = STREAM
+        self.world.stream.opened()
+        self.world.shows("alice", "100 110")
+        self.world.tells_of_itself(NS_MAM, keep=True)
+        (query,) = [one for one in self.world.stream.take() if one.has_payload(NS_MAM, "query")]
+        names = " ".join(f"a{number}=''" for number in range(200))
+
+        def say(number: int) -> None:
+            self.world.room(
+                f"<message from='{ROOM}' to='{STREAM}'><result xmlns='{NS_MAM}' id='{number}'"
+                f" queryid='{payload_of(query, NS_MAM, 'query')['queryid']}'><forwarded xmlns='urn:xmpp:forward:0'>"
+                "<delay xmlns='urn:xmpp:delay' stamp='2023-11-14T22:13:20Z'/><message xmlns='jabber:client'"
+                f" type='groupchat' from='{ROOM}/eve' {names}><body>{number}</body>{self.MANY[0]}</message>"
+                "</forwarded></result></message>"
+            )
+
+        self.assert_takes_little(say, 60, len(self.MANY[0]))
+
+    def test_of_clients_in_a_room_that_shows_others_in_their_name(self) -> None:
+        for inner in self.MANY:
+            self.setUp()
+
+            def say(number: int, inner: str = inner) -> None:
+                said = f"<body>{number}</body>{inner}"
+                self.world.client(self.phone, f"<message type='groupchat' to='{ROOM}'>{said}</message>")
+                if number == 11:
+                    self.world.says("alice", "never said", stanza_id="other")
+
+            self.assert_takes_little(say, 12, len(inner))
 
 
 def another_room(world: World) -> ByteBudget:

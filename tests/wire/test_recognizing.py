@@ -20,6 +20,8 @@ from tests.wire.test_framing import CUTS
 ROOM = "room@rooms.test"
 SHOWN = "<presence from='room@rooms.test/{nick}'{to}><x xmlns='urn:x'><item/></x><show>away</show></presence>"
 
+ATTRIBUTES = "".join(f" a{number}=''" for number in range(100))
+
 
 def presence(nick: str, address: str, *, shown: str = SHOWN) -> bytes:
     return shown.format(nick=nick, to=f" to='{address}'").encode()
@@ -75,6 +77,12 @@ class RecognizingTests(SynchronousTestCase):
         events = self.further.feed(said)
         self.assertEqual(self.further.read, [])
         self.assertEqual(seen(events), seen(fed(Framer(), HEADER + said)[1:]))
+
+    def test_not_those_that_take_many_times_their_bytes(self) -> None:
+        """What is in them is kept as well: of many payloads, or attributes, that is far more."""
+        for shown in ("<presence from='n'{to}>" + "<a/>" * 100 + "</presence>", f"<presence{ATTRIBUTES}{{to}}/>"):
+            self.first.feed(presence("n", "a@a.test/1", shown=shown))
+        self.assertEqual(len(self.known), 0)
 
     def test_in_reads_of_any_size(self) -> None:
         """A stanza that is cut is read by the parser, and perhaps the one behind it: no others."""

@@ -6,11 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
+from minimixproxy.wire.children import payload_attributes
+from minimixproxy.wire.looked_at import LOOKED_AT
 from minimixproxy.wire.stanza import (
+    FEW_PAYLOADS,
     MAX_ATTRIBUTES,
     MAX_PAYLOADS,
     ForkTemplate,
     MalformedStanza,
+    Stanza,
     escape,
     parse_stanza,
     readdressed,
@@ -185,3 +189,19 @@ class Reading(TestCase):
         self.assertEqual(reply.attributes, {"type": "error", "from": "b", "to": "a/1", "id": "<"})
         self.assertEqual(str(reply.element.error.text), "no & no")
         self.assertEqual(escape("\n"), b"&#10;")
+
+
+class LookedAtTests(TestCase):
+    def test_what_was_found_out_is_kept_of_the_last_few(self) -> None:
+        """Each keeps what little is known of it; all else is found out again when it is asked for."""
+        many = b"<message><body>1</body>" + b"<a b='c'/>" * FEW_PAYLOADS + b"</message>"
+        stanzas = [Stanza(many, "", "message", {}, None, {"": "jabber:client"}) for _ in range(LOOKED_AT + 1)]
+        trees = [stanza.element for stanza in stanzas]
+        names = [stanza.payloads for stanza in stanzas]
+        self.assertIs(stanzas[1].element, trees[1])
+        self.assertIsNot(stanzas[0].element, trees[0])
+        self.assertIs(stanzas[-1].payloads, names[-1])
+        self.assertEqual(names, [(("jabber:client", "body"), *[("jabber:client", "a")] * FEW_PAYLOADS)] * len(stanzas))
+        self.assertIsNot(stanzas[0].payloads, names[0])
+        self.assertEqual(payload_attributes(stanzas[0], "jabber:client", "a"), [{"b": "c"}] * FEW_PAYLOADS)
+        self.assertEqual(payload_attributes(stanzas[0], "jabber:client", "body"), [{}])

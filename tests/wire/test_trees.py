@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.wire.children import Parts
 from minimixproxy.wire.framing import Framer, FramingLimits
+from minimixproxy.wire.qualified_names import split_name
 from minimixproxy.wire.serializing import element_text
 from minimixproxy.wire.stanza import MAX_PAYLOADS, Stanza, parse_stanza
 from minimixproxy.wire.trees import (
@@ -19,7 +20,7 @@ from minimixproxy.wire.trees import (
     UnusableStanza,
     is_deeper,
     parse_element,
-    payload_names,
+    payload_tags,
     read_start_tag,
 )
 from minimixproxy.wire.undeclared_prefixes import with_declarations
@@ -40,8 +41,10 @@ class AgainstDomish(SynchronousTestCase):
         uri, name, attributes = read_start_tag(xml.encode(), NAMESPACES)
         self.assertEqual((uri, name), (element.uri, element.name))
         self.assertEqual(len(attributes), len(element.attributes))
-        children = tuple((child.uri, child.name) for child in element.elements())
-        self.assertEqual(payload_names(xml.encode(), NAMESPACES, 1000), children)
+        children = [(child.uri, child.name) for child in element.elements()]
+        found = payload_tags(xml.encode(), NAMESPACES, 1000)
+        self.assertEqual([split_name(name) for name, _ in found], children)
+        self.assertEqual([len(tag) for _, tag in found], [len(child.attributes) for child in element.elements()])
 
     @settings(max_examples=examples(100))
     @given(elements())
@@ -82,7 +85,7 @@ class Reading(SynchronousTestCase):
 
         def read() -> None:
             parse_element(raw, NAMESPACES)
-            payload_names(raw, NAMESPACES, 10)
+            payload_tags(raw, NAMESPACES, 10)
             is_deeper(raw, 2)
             read_start_tag(raw, NAMESPACES)
             with_declarations(raw, NAMESPACES)
@@ -107,13 +110,13 @@ class Bounds(SynchronousTestCase):
         for inner in ("<a/>" * MAX_TAGS, "<a>" * MAX_TAGS + "</a>" * MAX_TAGS):
             raw = f"<message>{inner}</message>".encode()
             self.assertRaises(UnusableStanza, parse_element, raw, NAMESPACES)
-            self.assertRaises(UnusableStanza, payload_names, raw, NAMESPACES, 10)
+            self.assertRaises(UnusableStanza, payload_tags, raw, NAMESPACES, 10)
             self.assertFalse(Stanza(raw, "", "message", {}, None, NAMESPACES).readable)
 
     def test_no_more_payloads_than_asked_for(self) -> None:
         raw = b"<message>" + b"<a/>" * 20 + b"</message>"
         for limit in (0, 10, 20, 30):
-            self.assertEqual(len(payload_names(raw, NAMESPACES, limit)), min(limit, 20))
+            self.assertEqual(len(payload_tags(raw, NAMESPACES, limit)), min(limit, 20))
 
     def test_prefixes_are_written_again(self) -> None:
         raw = b"<message xmlns:x='urn:x'><x:a><x:b/></x:a><y xmlns:z='urn:z' z:c=''/></message>"
@@ -165,7 +168,7 @@ class Bounds(SynchronousTestCase):
             self.assertRaises(MalformedStanza, parse_element, raw, NAMESPACES)
         for behind in (b"<!--", b"<?a", b"<![CDATA[", b"&"):
             self.assertRaises(MalformedStanza, parse_element, b"<a/>" + behind, NAMESPACES)
-            self.assertRaises(MalformedStanza, payload_names, b"<a/>" + behind, NAMESPACES, 10)
+            self.assertRaises(MalformedStanza, payload_tags, b"<a/>" + behind, NAMESPACES, 10)
         for raw in (b"", b"text", b"<a", b"<q:a/>", b"</wrapper>"):
             self.assertRaises(MalformedStanza, read_start_tag, raw, NAMESPACES)
 

@@ -24,7 +24,14 @@ from minimixproxy.namespaces import (
     NS_SID,
 )
 from minimixproxy.wire.children import Parts, children_of, first_of, payload_attributes, top_attribute
-from minimixproxy.wire.stanza import Stanza, UnusableStanza, escape, optional_attribute, start_tag_end
+from minimixproxy.wire.stanza import (
+    Stanza,
+    UnusableStanza,
+    escape,
+    optional_attribute,
+    start_tag_end,
+    with_attributes_in,
+)
 from minimixproxy.xep import muc
 from minimixproxy.xep.delays import format_time
 
@@ -33,6 +40,7 @@ _MAX_OF_A_KIND = 4  # ids and stamps of one kind that stay with a message that i
 _MAX_SIZE = 1024  # ... and bytes of one
 _MAX_OF_MANY = 256  # bytes of what a retraction says that each of many messages has of it
 
+_ATTRIBUTES = frozenset({b"from", b"to", b"id", b"type", b"xml:lang", b"xmlns"})
 AMENDING = frozenset({(NS_CORRECT, "replace"), (NS_RETRACT, "retract"), (NS_FASTEN, "apply-to")})
 # What belongs to a message as it was sent first, and not to what it says.
 _ENVELOPE = frozenset(
@@ -207,6 +215,14 @@ def _tombstone(original: bytes, kept: bytes, amendment: Amendment, time: float, 
         optional_attribute("id", by_id),
         inner,
     )
+
+
+def slim(raw: bytes, attributes: int) -> bytes:
+    """Return a message without attributes of its own making (RFC 6120 §8.1): what is kept is read again and again.
+
+    `attributes`: how many it has.
+    """
+    return with_attributes_in(raw, _ATTRIBUTES) if attributes >= len(_ATTRIBUTES) else raw
 
 
 def stanza_id_of(stanza: Stanza, room: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from minimixproxy.bounds.byte_budget import OBJECT
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
-from minimixproxy.minimix.history.amendments import MAX_ID, amendment_of
+from minimixproxy.minimix.history.amendments import MAX_ID, amendment_of, slim
 from minimixproxy.minimix.history.displayed_markers import MAX_MARKERS
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
 from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_FORWARD, NS_MAM, NS_RSM, NS_SID
@@ -265,7 +265,8 @@ def _as_told(message: Stanza, room: str, archive_id: str, time: float) -> Stanza
     ]
     raw = b"<stanza-id xmlns='%b' by='%b' id='%b'/>" % (NS_SID.encode(), escape(room), escape(archive_id))
     own = [_child(raw)] if archive_id else []
-    return stanza_of_bytes(parts.with_children((*kept, *own, _child(delay(room, time)))))
+    told = parts.with_children((*kept, *own, _child(delay(room, time))))
+    return stanza_of_bytes(slim(told, len(message.attributes)))
 
 
 def _child(raw: bytes) -> Stanza:

@@ -19,6 +19,7 @@ from minimixproxy.minimix.history.amendments import (
     ids_of,
     is_empty_correction,
     slight_tombstone,
+    slim,
     stanza_id_of,
     tombstone,
 )
@@ -32,7 +33,7 @@ from minimixproxy.minimix.history.senders import Senders
 from minimixproxy.minimix.interfaces.journal import KeptMessage, KeptRoom, RoomJournal
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.children import stanza_of_bytes
-from minimixproxy.wire.stanza import Stanza, UnusableStanza, unaddressed, with_attributes_in
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, unaddressed
 from minimixproxy.xep import displayed, muc
 from minimixproxy.xep.delays import delay_of, without_delays
 from minimixproxy.xep.muc_history import HistoryRequest
@@ -42,7 +43,6 @@ DEFAULT_REPLAY = 20  # messages that rooms show with no wish stated, where it is
 # Seconds by which the times of one message may differ here and in the room, if the room gives no ids.
 TOLERANCE = 60.0
 TOLERANCE_WITHOUT_ID = 5.0  # if its sender gave none either
-_ATTRIBUTES = frozenset({b"from", b"to", b"id", b"type", b"xml:lang", b"xmlns"})
 _LATEST = 1000  # messages among which the newest is looked for
 
 
@@ -174,7 +174,7 @@ class RoomHistory:
             return Taken.DUPLICATE
         time = now if stamped is None else stamped
         raw = stanza.self_contained() if stamped is not None else without_delays(stanza, self._room)
-        raw = unaddressed(_slim(raw, len(stanza.attributes)))
+        raw = unaddressed(slim(raw, len(stanza.attributes)))
         self._newest = self._journal.next_sequence()
         message = KeptMessage(self._newest, time, raw, stamped is not None, stanza_id)
         sender = self.senders.sender_of(stanza)
@@ -198,7 +198,7 @@ class RoomHistory:
         if known is not None:
             self.known_as = known
             return Taken.DUPLICATE
-        raw = _slim(displayed.marker_alone(stanza), len(stanza.attributes))
+        raw = slim(displayed.marker_alone(stanza), len(stanza.attributes))
         if len(raw) > MAX_SIZE:
             return Taken.PASSING
         self._newest = self._journal.next_sequence()
@@ -422,11 +422,3 @@ class RoomHistory:
             self.leave_out(message, reason)
         chosen.reverse()
         return chosen
-
-
-def _slim(raw: bytes, attributes: int) -> bytes:
-    """Return a message without attributes of its own making (RFC 6120 §8.1): what is kept is read again and again.
-
-    `attributes`: how many it has.
-    """
-    return with_attributes_in(raw, _ATTRIBUTES) if attributes >= len(_ATTRIBUTES) else raw

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from html import unescape
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.minimix.history.amendments import ids_of
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.timing.clock import Clock
-from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.children import children_of, first_of
+from minimixproxy.wire.stanza import Stanza, start_tag_end
 
 MAX_FOLLOWED = 100  # messages for one room
 MAX_BYTES = 256 * 1024
 # Seconds after which a message that the server has taken is followed no more: the room does not mean to show it. A
 # connection that is dead is found out sooner (see `keepalive`).
 UNANSWERED = 120.0
+NOTHING = 0  # the text of a message without any
 REPEATED = 600.0  # seconds for a client to come back, and to say again what it does not know to be handled
 
 WhenAcknowledged = Callable[[Callable[[], None]], object]
@@ -41,9 +44,17 @@ class Said:
     gone: bool = False  # the session is: nobody is told
     in_doubt: bool = False  # the stream is lost: that nobody waits for the server's word any more says nothing
     ids: tuple[str, ...] = field(init=False)
+    _text: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.ids = ids_of(self.stanza)
+
+    @property
+    def text(self) -> int:
+        """What it says (see `_text_of`); found out once, however many messages it is compared with."""
+        if self._text is None:
+            self._text = _text_of(self.stanza)
+        return self._text
 
     @property
     def cost(self) -> int:
@@ -114,13 +125,16 @@ class InFlight:
         """Return the place of a message among those that are followed, None if it is none of them."""
         sender = stanza.get("from")
         ids = ids_of(stanza)
+        text: int | None = None
         for place, said in enumerate(followed):
             if own or (own is None and said.occupant == sender):
                 if said.ids and not set(ids).isdisjoint(said.ids):
                     self._keeps_ids = True
                     return place
-                if not (said.ids and self._keeps_ids) and _says_the_same(said.stanza, stanza):
-                    return place
+                if not (said.ids and self._keeps_ids):
+                    text = _text_of(stanza) if text is None else text
+                    if text == said.text != NOTHING:
+                        return place
         return None
 
     def refused(self, stanza_id: str | None) -> None:
@@ -218,8 +232,10 @@ class InFlight:
         self._budget.give_back(said.cost)
 
 
-def _says_the_same(one: Stanza, other: Stanza) -> bool:
-    """Tell whether two messages have the same text."""
-    text = one.payload(NS_CLIENT, "body")
-    shown = other.payload(NS_CLIENT, "body")
-    return text is not None and shown is not None and str(text) == str(shown)
+def _text_of(stanza: Stanza) -> int:
+    """Return the hash of a message's text, as it is written but for escapes; `NOTHING` if there is none."""
+    body = first_of(children_of(stanza), NS_CLIENT, "body")
+    if body is None:
+        return NOTHING
+    inside = body.raw[start_tag_end(body.raw) :].rpartition(b"</")[0]
+    return hash(unescape(inside.decode("utf-8", "replace"))) or 1
