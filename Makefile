@@ -23,7 +23,8 @@ help:
 	@echo "make bench       measurements, twenty minutes; QUICK=1 for a few minutes; ONLY='forking memory';"
 	@echo "                 PROSODY_MODULES=/path/to/prosody-modules; EARLIER=/path/to/another/version; WRITE=1 into the document, with figures and plots"
 	@echo "make chaos       faults at random, then a proof; SEED=1 MINUTES=3 SERVER=prosody|ejabberd;"
-	@echo "                 CLUSTER=3 for three nodes on hosts of their own, which are network namespaces (root)"
+	@echo "                 CLUSTER=3 for three nodes on hosts of their own, which are network namespaces (root),"
+	@echo "                 upgraded meanwhile with EARLIER=/path/to/another/version"
 	@echo "make fuzz        absurd input, on and on; MINUTES=10 SEED=1 ONLY='framing jid' WORKERS=2"
 	@echo "make mutants     faults in the code, and which of them unit tests notice; SAMPLE=200 SEED=1 ONLY=minimixproxy/c2s"
 	@echo "make page-image  the picture of the operator's page in the documents, by Debian's chromium"
@@ -93,8 +94,9 @@ deb-check: venv
 	$(BIN)/python tools/deb_check.py $(DEB_CHECK)
 
 chaos: system venv
+	$(if $(CLUSTER),tools/install-system libfaketime)
 	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) --server $(or $(SERVER),prosody) \
-		$(if $(CLUSTER),--cluster $(CLUSTER)) --logs chaos.log
+		$(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(EARLIER),--earlier $(abspath $(EARLIER))) --logs chaos.log
 
 $(FUZZ_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

@@ -17,6 +17,7 @@ from chaos.cluster_world import ClusterWorld
 from chaos.proof import prove, summary
 from chaos.world import SERVERS, OneProxy, Size, World
 from tests.integration import network
+from tests.integration.clocks import ProgramClock
 from tests.integration.faults import pause
 from tests.integration.processes import ProcessFailed
 
@@ -62,13 +63,15 @@ async def _all_faults(world: World, options: argparse.Namespace) -> None:
     elif isinstance(world, ClusterWorld):
         people = Deferred.fromCoroutine(_faults(world, options, faults.OF_PEOPLE))
         await _faults(world, options, cluster_faults.WEIGHTS, longest=15.0)
+        if not world.upgraded:
+            print(await cluster_faults.nodes_upgraded(world), flush=True)
         await people
 
 
 def _world(options: argparse.Namespace) -> World:
     size, dice = Size(options.accounts, options.rooms, options.rate), Random(options.seed)
     if options.cluster:
-        return ClusterWorld(options.server, size, dice, options.cluster)
+        return ClusterWorld(options.server, size, dice, options.cluster, options.earlier)
     return OneProxy(options.server, size, dice)
 
 
@@ -115,6 +118,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=Size().rate, help="messages a second")
     parser.add_argument("--logs", type=Path, help="a file for logs and transcripts of a run that fails")
     parser.add_argument("--cluster", type=int, default=0, help="so many nodes, on hosts of their own", metavar="NODES")
+    parser.add_argument(
+        "--earlier", type=Path, help="a checkout of the version that a cluster begins with, and is upgraded from"
+    )
     names = [fault.__name__ for weights in (faults.WEIGHTS, cluster_faults.WEIGHTS) for fault in weights]
     parser.add_argument("--only", nargs="+", choices=names, help="these faults; all otherwise", metavar="FAULT")
     options = parser.parse_args()
@@ -125,7 +131,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = _arguments()
-    if options.cluster and (missing := network.missing()):
+    if options.cluster and (missing := network.missing() or ProgramClock.missing()):
         sys.exit(f"a cluster of hosts of their own needs {missing}")
     kind = f"{options.cluster} nodes, " if options.cluster else ""
     print(f"seed {options.seed}, {options.minutes:g} minutes, {kind}{options.server}", flush=True)

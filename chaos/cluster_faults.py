@@ -15,6 +15,7 @@ from tests.integration.hosts import HostedNode
 from tests.integration.network import Host, cut, join
 
 LONG, SHORT = 1.5 * LEASE, 0.5 * LEASE
+HOUR = 3600
 
 Fault = Callable[[ClusterWorld], Awaitable[str]]
 
@@ -90,7 +91,7 @@ async def _parted(world: ClusterWorld, node: HostedNode, others: list[Host], wha
 
 
 async def parted_from_database(world: ClusterWorld) -> str:
-    return await _parted(world, _some_node(world), [world.site.database_host], "the database")
+    return await _parted(world, _some_node(world), world.site.database_hosts, "the database")
 
 
 async def parted_from_server(world: ClusterWorld) -> str:
@@ -117,6 +118,40 @@ async def database_restarted(world: ClusterWorld) -> str:
     return f"the database was down for {seconds:.1f} s"
 
 
+async def database_failed_over(world: ClusterWorld) -> str:
+    """The power of the primary is cut, and its replica takes its place. Later they are two again."""
+    seconds, later = world.dice.choice((0.0, world.dice.uniform(1, SHORT), LONG)), world.dice.uniform(0, SHORT)
+    site = world.site
+    await deferToThread(site.database.stop)
+    await pause(seconds)
+    await deferToThread(site.promote)
+    await pause(later)
+    await deferToThread(site.pair.repair)
+    return f"the primary was lost, for {seconds:.1f} s there was none, then the replica was; {later:.1f} s without one"
+
+
+async def clock_set(world: ClusterWorld) -> str:
+    """It stays so while other things go wrong."""
+    node, seconds = _some_node(world), world.dice.choice((-HOUR, 0, HOUR))
+    assert node.clock is not None
+    node.clock.set(seconds)
+    return f"the clock of {node.name} was set {seconds:+d} s off"
+
+
+async def nodes_upgraded(world: ClusterWorld) -> str:
+    """One after the other, as docs/cluster.md says; to the same version, if there was no earlier one."""
+    for node in world.nodes:
+        node.checkout = None
+        world.down.add(node)
+        await run(node, "drain", "--timeout", "10")
+        await deferToThread(node.process.stop)
+        await deferToThread(node.start)
+        await node.comes()
+        world.down.discard(node)
+    before, world.upgraded = world.upgraded, True
+    return "all nodes were drained and restarted one after the other" + ("" if before else ", with the new version")
+
+
 async def server_restarted(world: ClusterWorld) -> str:
     await world.server.restart()
     return "the server was stopped and started"
@@ -133,5 +168,8 @@ WEIGHTS: dict[Fault, int] = {
     parted_from_peers: 2,
     parted_from_clients: 1,
     database_restarted: 2,
+    database_failed_over: 2,
+    clock_set: 2,
+    nodes_upgraded: 1,
     server_restarted: 1,
 }

@@ -1,10 +1,11 @@
-"""A cluster in a chaos run: hosts for nodes, database, server and HAProxy, and an audit in the database."""
+"""A cluster in a chaos run: hosts for nodes, databases, server and HAProxy, and an audit in the database."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -12,10 +13,11 @@ from twisted.internet.threads import deferToThread
 
 from chaos.audit import Audit, Twice
 from chaos.people import KnowsIds, Returning
+from chaos.replicated_site import ReplicatedSite
 from chaos.world import RESUME, ROOMS, SERVERS, Size, Somebody, World
 from chaos.writers import Place
 from tests.integration.faults import pause
-from tests.integration.hosts import CLIENTS, SITE, HostedNode, Site
+from tests.integration.hosts import CLIENTS, HostedNode
 from tests.integration.network import join
 
 LOOK = 0.2  # seconds between looks whether a node has ended
@@ -25,11 +27,16 @@ CALM = 60.0  # seconds in which nodes are to be there again
 
 
 class ClusterWorld(World):
-    """So many nodes. One that ends is started again, as systemd does, unless it is `down`."""
+    """So many nodes. One that ends is started again, as systemd does, unless it is `down`.
 
-    def __init__(self, server: str, size: Size, dice: Random, nodes: int) -> None:
+    `earlier`: a checkout of the version that nodes begin with, until `upgraded`.
+    """
+
+    def __init__(self, server: str, size: Size, dice: Random, nodes: int, earlier: Path | None = None) -> None:
         super().__init__(size, dice)
-        self.site = Site()
+        self.site = ReplicatedSite()
+        self.earlier = earlier
+        self.upgraded = earlier is None
         self.down: set[HostedNode] = set()
         self._keeping = True
         self._number = nodes
@@ -50,8 +57,10 @@ class ClusterWorld(World):
         self.audit = Audit(lambda: site.database.connect(site.database_name))
         for _ in range(self._number):
             node = site.node(rooms=ROOMS, sessions={"resume": RESUME})
+            node.checkout = self.earlier
+            node.own_clock()
             await deferToThread(node.start)
-            await node.process.says(f"WebSite starting on {SITE}", 60.0)  # the last thing
+            await node.comes()
             if len(self.nodes) == 1:
                 await deferToThread(self.audit.install)
         await deferToThread(site.open)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.certificates import make_authority, make_certificate
+from tests.integration.clocks import ProgramClock
 from tests.integration.network import Host, Network
 from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.integration.proxy import Proxy, toml
@@ -23,6 +24,7 @@ from tests.storage import postgresql
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS, INTERNAL, SITE = 5222, 5270, 5290  # ports of each node, as on the page
+STARTS = 60.0  # seconds in which a node is there
 
 
 def recipe() -> str:
@@ -33,9 +35,14 @@ def recipe() -> str:
 
 
 class HostedNode(Proxy):
-    """A node on a host of its own; not started. Each of its processes tells the database a name of its own."""
+    """A node on a host of its own; not started. Each of its processes tells the database a name of its own.
+
+    `checkout`: whose code it runs when it is started the next time, if not this one's.
+    """
 
     host: Host
+    checkout: Path | None = None
+    clock: ProgramClock | None = None
 
     def __init__(self, host: Host, server: Server, url: str, shared: Shared, **options: Any) -> None:
         self._url = url
@@ -65,7 +72,20 @@ class HostedNode(Proxy):
         text = self.configuration.read_text()
         program = f"application_name={self.program}"
         self.configuration.write_text(re.sub(r"application_name=[\w.-]+", program, text))
+        self._environment = {
+            **(self.clock.environment if self.clock else {}),
+            **({"PYTHONPATH": str(self.checkout)} if self.checkout else {}),
+        }
         super().start()
+
+    def own_clock(self) -> ProgramClock:
+        """From its next start on it has one."""
+        self.clock = ProgramClock(self.directory / "clock")
+        return self.clock
+
+    async def comes(self) -> None:
+        """Wait until the process that was started last serves clients."""
+        await self.process.says(f"WebSite starting on {SITE}", STARTS)  # the last thing
 
 
 def _listens(address: str, port: int) -> bool:
@@ -106,11 +126,13 @@ class Site:
 
     def begin(self, kind: type[Server]) -> None:
         """Start PostgreSQL and the server, each on its host. Blocks."""
-        network = self.network
-        self.database_host, self.server_host = network.host("database"), network.host("server")
-        self.database = postgresql.Cluster(host=self.database_host, clients=network.range)
+        self.database_host, self.server_host = self.network.host("database"), self.network.host("server")
+        self.database = self._start_database()
         self.url = self.database.database()
         self.server = kind(self.server_host)
+
+    def _start_database(self) -> postgresql.Cluster:
+        return postgresql.Cluster(host=self.database_host, clients=self.network.range)
 
     def node(self, **options: Any) -> HostedNode:
         """Another node, on another host."""
@@ -123,6 +145,11 @@ class Site:
         """The URL of the database over the network; who uses it says that it is this program."""
         address, port = self.database_host.address, self.database.port
         return f"postgresql://tests@{address}:{port}/{self.database_name}?application_name={program}"
+
+    @property
+    def database_hosts(self) -> list[Host]:
+        """All that a node is to reach for its state."""
+        return [self.database_host]
 
     @property
     def database_name(self) -> str:
@@ -151,6 +178,9 @@ class Site:
             self._haproxy.stop()
         if hasattr(self, "server"):
             self.server.process.stop()
+        self._stop_database()
+        self.network.stop()
+
+    def _stop_database(self) -> None:
         if hasattr(self, "database"):
             self.database.stop()
-        self.network.stop()

@@ -34,7 +34,7 @@ class HostsCase(IntegrationTestCase):
         for node in site.nodes:
             await deferToThread(node.start)
         for node in site.nodes:
-            await node.process.says("WebSite starting on 5290", LONG)  # the last thing
+            await node.comes()
         await deferToThread(site.open)
         return site
 

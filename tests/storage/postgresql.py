@@ -4,6 +4,7 @@ import atexit
 import itertools
 import os
 import pwd
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -91,8 +92,7 @@ class Cluster(Databases):
         if primary is None:
             self._run("initdb", "--auth=trust", "--username=tests", "--encoding=UTF8", "--no-sync", "--no-instructions")
         else:
-            source = f"--dbname=postgresql://tests@/postgres?host={primary.directory}&port={primary.port}"
-            self._run("pg_basebackup", source, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+            self._copy(primary)
         if clients:
             with (self._data / "pg_hba.conf").open("a") as file:
                 file.write(f"host all all {clients} trust\n")
@@ -115,6 +115,16 @@ class Cluster(Databases):
     def promote(self) -> None:
         """Have a replica be a primary. Blocks."""
         self._run("pg_ctl", "--wait", "promote")
+
+    def follow(self, primary: "Cluster") -> None:
+        """Begin anew as a replica of another one; it has been stopped. Blocks."""
+        shutil.rmtree(self._data)
+        self._copy(primary)
+        self.start()
+
+    def _copy(self, primary: "Cluster") -> None:
+        source = f"--dbname=postgresql://tests@/postgres?host={primary.directory}&port={primary.port}"
+        self._run("pg_basebackup", source, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 
     @property
     def running(self) -> bool:

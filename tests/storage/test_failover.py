@@ -3,9 +3,9 @@
 from sqlalchemy.engine import make_url
 
 from minimixproxy.storage.durability import LONGEST_RETRY
-from tests.storage import postgresql
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM
 from tests.storage.clustered import ClusterTestCase
+from tests.storage.replicated import Replicated
 
 
 class FailoverTests(ClusterTestCase):
@@ -13,16 +13,10 @@ class FailoverTests(ClusterTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.primary = postgresql.Cluster()
-        self.addCleanup(self.primary.stop)
-        name = make_url(self.primary.database()).database
-        self.replica = postgresql.Cluster(self.primary)
-        self.addCleanup(self.replica.stop)
-        with self.primary.connect("postgres") as connection:  # a commit is on both; the replica asks for nobody
-            connection.autocommit = True
-            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-            connection.execute("SELECT pg_reload_conf()")
-        hosts = "&".join(f"host={one.directory}:{one.port}" for one in (self.primary, self.replica))
+        self.pair = Replicated()
+        self.addCleanup(self.pair.stop)
+        name = make_url(self.pair.primary.database()).database
+        hosts = "&".join(f"host={one.directory}:{one.port}" for one in (self.pair.primary, self.pair.replica))
         self.state = f"postgresql://tests@/{name}?{hosts}&target_session_attrs=read-write"
 
     def test_nothing_is_lost(self) -> None:
@@ -33,14 +27,33 @@ class FailoverTests(ClusterTestCase):
         one.deliver(b"before")
         one.turn()
         self.assertEqual(one.given, [b"before"])
-        self.primary.stop()
+        self.pair.primary.stop()
         kept += one.keep()
         one.deliver(b"meanwhile")
         one.turn()
         self.assertEqual(one.given, [b"before"], "it is on no disk")
-        self.replica.promote()
+        self.pair.promote()
         one.clock.advance(LONGEST_RETRY)
         self.assertEqual((one.given, one.lost), ([b"before", b"meanwhile"], []))
+        one.end()
+        account = self.process().adopted()
+        assert account is not None
+        self.assertEqual(account.rooms[0].messages, kept)
+
+    def test_there_and_back(self) -> None:
+        """The former primary has become the replica, and takes its place again."""
+        one = self.process()
+        one.adopted()
+        one.journal.room(BARE, ROOM).membership(MEMBERSHIP)
+        kept = one.keep()
+        for _ in range(2):
+            self.pair.primary.stop()
+            kept += one.keep()
+            one.turn()
+            self.pair.promote()
+            one.clock.advance(LONGEST_RETRY)
+            self.pair.repair()
+        self.assertEqual(one.lost, [])
         one.end()
         account = self.process().adopted()
         assert account is not None
