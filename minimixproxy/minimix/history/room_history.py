@@ -357,14 +357,14 @@ class RoomHistory:
     def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
         """Return the messages for a joining client, oldest first.
 
-        With no wish stated: what this client has not seen, and if that is little some of what it has, for it may have
+        What came late is always among them (see `_with_late`). With no wish stated: what this client has not seen, and if that is little some of what it has, for it may have
         kept nothing. A client never seen has seen what the account has read; if that is not known, it gets the last
         few. With `everything` it gets all there is. `resource` "" is of no client in particular.
         """
         self.expire(now)
         seen = self._positions.get(resource) if resource else None
         if request is not None:
-            chosen = self._requested(request, seen or 0)
+            chosen = self._with_late(self._requested(request, seen or 0), seen)
         elif everything:
             chosen = [message for message in self._kept if self._shows(message, 0)]
         elif (known := seen if seen is not None or not resource else self._read_mark.sequence) is not None:
@@ -376,6 +376,17 @@ class RoomHistory:
         if resource:
             self._replays[resource] = replay
         return replay
+
+    def _with_late(self, chosen: list[KeptMessage], seen: int | None) -> list[KeptMessage]:
+        """Add what a client cannot ask for: it has heard what was said later, and knows of no gap before that.
+
+        So it is when a room's archive answered too late, after an outage.
+        """
+        late = [message for message in self._kept.late(seen) if self._shows(message, seen)] if seen else []
+        if not late:
+            return chosen
+        found = {message.sequence: message for message in (*late, *chosen)}
+        return [found[sequence] for sequence in sorted(found)]
 
     def _unseen(self, seen: int) -> list[KeptMessage]:
         """Return what a client has not seen, behind as much of the rest as makes it `at_least`, as it is now."""

@@ -420,6 +420,49 @@ class Cursors(SynchronousTestCase):
         self.assertEqual(room.gets("phone"), [])
 
 
+class Late(SynchronousTestCase):
+    """The archive told too late what was said while the account was out: a client had heard what was said since."""
+
+    def setUp(self) -> None:
+        self.room = Speaker()
+        self.room.says("before")
+        self.room.now += 100
+        self.room.says("since")
+        self.room.history.detached("phone")
+        self.room.says("missed", stamp=NOW + 50)
+        self.room.now += 100
+        self.room.says("new")
+
+    def test_whatever_a_client_asks_for(self) -> None:
+        """It cannot know of it. What is new is its own affair."""
+        for wish, expected in {
+            None: ["missed", "new"],
+            HistoryRequest(max_stanzas=0): ["missed"],
+            HistoryRequest(max_stanzas=1): ["missed", "new"],
+            HistoryRequest(max_stanzas=10): ["before", "since", "missed", "new"],
+            HistoryRequest(max_chars=0): ["missed"],
+            HistoryRequest(since=NOW + 100): ["since", "missed", "new"],
+            HistoryRequest(since=NOW + 1000): ["missed"],
+        }.items():
+            self.assertEqual(self.room.gets("phone", wish), expected, wish)
+
+    def test_once(self) -> None:
+        nothing = HistoryRequest(max_stanzas=0)
+        self.assertEqual(self.room.gets("phone", nothing), ["missed"])
+        self.room.history.attached("phone")
+        self.room.history.detached("phone")
+        self.assertEqual(self.room.gets("phone", nothing), [])
+
+    def test_only_a_client_that_was_there(self) -> None:
+        for resource in ("", "tablet"):
+            self.assertEqual(self.room.gets(resource, HistoryRequest(max_stanzas=0)), [], resource)
+
+    def test_not_what_has_gone(self) -> None:
+        self.room.says("wrong", sent_id="m", stamp=NOW + 60)
+        self.room.says("", retracting("m"))
+        self.assertEqual(self.room.gets("phone", HistoryRequest(max_stanzas=0)), ["missed"])
+
+
 class Times(SynchronousTestCase):
     def test_parse(self) -> None:
         for text, expected in [
