@@ -9,7 +9,9 @@ RELOADED = 1  # seconds in which a change of the clock is noticed
 
 
 class ProgramClock:
-    """Set while the program runs. `file`: where the library reads how far it is off."""
+    """Set while the program runs. `file`: where the library reads how far it is off, which is so many seconds `ahead`."""
+
+    ahead = 0
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -21,6 +23,7 @@ class ProgramClock:
 
     def set(self, seconds: int) -> None:
         """Be so many seconds ahead of the machine's clock, or behind."""
+        self.ahead = seconds
         fresh = self._file.with_suffix(".new")
         fresh.write_text(f"{seconds:+d}\n")
         fresh.replace(self._file)
