@@ -9,7 +9,7 @@ RELOADED = 1  # seconds in which a change of the clock is noticed
 
 
 class ProgramClock:
-    """Set while the program runs. `file`: where the library reads how far it is off, which is so many seconds `ahead`."""
+    """Set while the program runs. `file`: where the library reads how far it is off. `ahead`: seconds."""
 
     ahead = 0
 
