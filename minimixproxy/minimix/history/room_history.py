@@ -357,7 +357,9 @@ class RoomHistory:
     def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
         """Return the messages for a joining client, oldest first.
 
-        What came late is always among them (see `_with_late`). With no wish stated: what this client has not seen, and if that is little some of what it has, for it may have
+        Among them is always what came late (see `_with_late`).
+
+        With no wish stated: what this client has not seen, and if that is little some of what it has, for it may have
         kept nothing. A client never seen has seen what the account has read; if that is not known, it gets the last
         few. With `everything` it gets all there is. `resource` "" is of no client in particular.
         """
