@@ -13,7 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 BOUNDS: dict[str, dict[str, Any]] = {
     "config.settings": {"LONGEST_NAME": 60},
     "config.cluster_checks": {"_LONGEST_NAME": 64},
-    "c2s.transport.client_stream": {"CLOSE_TIMEOUT": 5, "PIECE": 1024},
+    "c2s.transport.client_stream": {
+        "CLOSE_TIMEOUT": 5,
+        "PIECE": 1024,
+        "LARGEST_OF_STRANGER": 64 * 1024,
+        "MOST_TAGS_OF_STRANGER": 1000,
+    },
     "c2s.upstream.conversation": {"_MAX_WAITING": 100},
     "c2s.upstream.credentials": {"_CACHED_KEYS": 4096},
     "c2s.server.limits": {"_TABLE_SIZE": 16384},

@@ -82,6 +82,19 @@ class BeforeLoginTests(RegistrationCase):
         name = await self.fresh_name()
         self.assertEqual(await self.register(client, query(name)), "result")
 
+    async def test_elements_of_thousands_of_tags(self) -> None:
+        """To read one takes some 40 ms, and 60 of these strangers held everybody up for 20 seconds."""
+        many = "<a/>" * 9900
+        for element in (
+            f"<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'>{many}</authenticate>",
+            f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{many}</auth>",
+            f"<iq type='set' id='r'><query xmlns='{NS}'>{many}</query></iq>",
+            f"<message><body>{'x' * 70_000}",
+        ):
+            client = await self.stranger()
+            client.send(element)
+            await client.expect_close("policy-violation")
+
     async def test_requests_without_end(self) -> None:
         client = await self.stranger(proxy=self.own_proxy(limits={"registrations_per_address": 5}))
         for _ in range(20):

@@ -416,9 +416,6 @@ class Negotiation:
 
     def _not_joined(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, UnusableStanza):  # that was sent ahead, and has its turn since there is no session
-            self.failed(failure)
-            return
         if isinstance(error, UpstreamError):
             account = self._logged_in.login.account if self._logged_in is not None else ""
             self._no_stream(account, error)

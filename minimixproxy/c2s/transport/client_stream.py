@@ -26,6 +26,9 @@ from minimixproxy.wire.stanza import UnusableStanza
 
 CLOSE_TIMEOUT = 5.0  # seconds that a peer has for its part of closing
 PIECE = 1024  # bytes of a stranger that are read before its handler has seen what is in them
+#: What a stranger may say without an end to it, and how many tags may be in that: to log in takes a few KB and ten of
+#: them, and whoever reads an element of ten thousand makes a tree of it.
+LARGEST_OF_STRANGER, MOST_TAGS_OF_STRANGER = 64 * 1024, 1000
 
 
 class Handler(Protocol):
@@ -56,6 +59,8 @@ class ClientStream:
         "_framing",
         "_on_lost",
         "_peer",
+        "_tags",
+        "_unfinished",
         "bottom",
         "framer",
         "handler",
@@ -78,6 +83,7 @@ class ClientStream:
         self.framer = FastFramer(framing)  # of the current XML stream; another one after `restart`
         self._abort_call: Any = None
         self._peer: Peer | None = None
+        self._unfinished = self._tags = 0  # bytes and tags since the last thing that a stranger has said to its end
         self.transport: Transport
         self.handler: Handler | None = None
         self.take: Callable[[bytes], None] | None = None  # all bytes, once a session has taken over
@@ -124,7 +130,20 @@ class ClientStream:
         for start in range(0, len(data), PIECE):
             if self.handler is None or self.framer is not framer or self._abort_call is not None:
                 return
-            self.handler.client_events(framer.feed(data[start : start + PIECE]))
+            piece = data[start : start + PIECE]
+            events = framer.feed(piece)
+            if self._is_too_much(piece, ended=bool(events)):
+                self.handler.close("policy-violation", "too large for who is not logged in")
+                return
+            self.handler.client_events(events)
+
+    def _is_too_much(self, piece: bytes, *, ended: bool) -> bool:
+        """Count what a stranger has said without an end to it; a piece in which one is counts for both sides of it."""
+        size, tags = len(piece), piece.count(b"<")
+        is_too_much = self._unfinished + size > LARGEST_OF_STRANGER or self._tags + tags > MOST_TAGS_OF_STRANGER
+        self._unfinished = size if ended else self._unfinished + size
+        self._tags = tags if ended else self._tags + tags
+        return is_too_much
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._abort_call is not None:

@@ -78,6 +78,11 @@ class Frames:
         self._tokens = float(MAX_IDLE)
         self._counted = clock.seconds()
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that have come of a message that has not ended."""
+        return len(self._message) if self._message is not None else 0
+
     def feed(self, data: bytes) -> Iterator[bytes | Pinged | Ponged | Ended]:
         """Take what came, however cut; yield messages, and what else is to be known. Raises `FrameFault`."""
         if self._head:

@@ -15,7 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, ClientStream
+from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, LARGEST_OF_STRANGER, ClientStream
 from minimixproxy.c2s.websocket.forwarded import Address
 from minimixproxy.c2s.websocket.frames import (
     INTERNAL,
@@ -24,6 +24,7 @@ from minimixproxy.c2s.websocket.frames import (
     PING_FRAME,
     POLICY,
     PROTOCOL_ERROR,
+    TOO_BIG,
     UNSUPPORTED,
     Ended,
     FrameFault,
@@ -195,6 +196,8 @@ class WebSocketTransport:
                     ended = event
         except (FrameFault, BrokenMessage) as error:
             fault = error
+        if fault is None and self.stream.take is None and self._frames.waiting > LARGEST_OF_STRANGER:
+            fault = FrameFault(TOO_BIG, "too large for who is not logged in")
         if pieces:
             self.stream.dataReceived(b"".join(pieces))
         if fault is not None:

@@ -21,6 +21,7 @@ from minimixproxy.c2s.errors import (
 from minimixproxy.c2s.server.client_login import LOGINS
 from minimixproxy.c2s.server.negotiation import TRANSITIONS, Negotiation
 from minimixproxy.c2s.server.negotiation_states import WAITING, State
+from minimixproxy.c2s.transport.client_stream import LARGEST_OF_STRANGER
 from minimixproxy.counting.tally import OTHER
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.fast_framing import FastFramer
@@ -431,9 +432,9 @@ class SaslTest(NegotiationTest):
             self.assertFalse(self.client.wire.closing)
         self.assertEqual(self.lab.logins, [])
 
-    def test_oversized_base64_up_to_the_stanza_limit_and_beyond(self) -> None:
-        self.assertEqual(errors(self.auth(b"A" * 250_000)), [b"malformed-request"])
-        answer = self.auth(b"A" * 300_000)
+    def test_oversized_base64_up_to_the_limit_and_beyond(self) -> None:
+        self.assertEqual(errors(self.auth(b"A" * (LARGEST_OF_STRANGER - 2048))), [b"malformed-request"])
+        answer = self.auth(b"A" * LARGEST_OF_STRANGER)
         self.assertEqual(errors(answer), [b"policy-violation"])
         self.assertTrue(self.client.wire.closing)
 

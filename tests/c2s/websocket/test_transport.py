@@ -15,7 +15,7 @@ from wsproto.events import CloseConnection, Ping, Pong
 
 from minimixproxy.c2s.server import counted_connection
 from minimixproxy.c2s.server.websocket_port import WebSocketConnection, WebSocketFactory
-from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
+from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, LARGEST_OF_STRANGER
 from minimixproxy.c2s.websocket.frames import MAX_IDLE
 from minimixproxy.c2s.websocket.liveness import LOOK_EVERY, UNHEARD
 from minimixproxy.c2s.websocket.opening import HANDSHAKE_TIMEOUT, MAX_REASON
@@ -293,6 +293,15 @@ class EndTests(TransportTestCase):
         self.lab.clock.advance(CLOSE_TIMEOUT)
         self.assertTrue(self.wire.aborted)
         self.gone()
+
+    def test_a_stranger_says_too_much(self) -> None:
+        """Of a message that has not ended."""
+        self.client_.send(HEADER)
+        large = framed(b"<message>" + b"x" * 2 * LARGEST_OF_STRANGER)
+        first, more = large[:LARGEST_OF_STRANGER], large[LARGEST_OF_STRANGER : LARGEST_OF_STRANGER + 100]
+        self.assertEqual(self.say(first), b"")
+        self.assertEqual(errors(self.say(more)), [b"policy-violation"])
+        self.assertEqual(self.wire.code, 1009)
 
     def test_what_comes_behind_the_end_is_nothing(self) -> None:
         self.client_.send(HEADER)
