@@ -14,6 +14,7 @@ from minimixproxy.cluster import tallies
 from minimixproxy.cluster.edge_pipe import PATIENCE, HolderConnection, HolderPipe
 from minimixproxy.cluster.greeting import Greeting
 from minimixproxy.cluster.handover_header import Handover, HeaderTooLong, build
+from minimixproxy.logs.not_connected import why_not_connected
 from minimixproxy.timing.clock import Clock
 
 #: Connects a protocol to the internal endpoint of another process, by its address.
@@ -59,7 +60,7 @@ class EdgePipes:
         except TimeoutError as error:
             raise NotHandedOver(f"{address}: it is not reached in time") from error
         except (ConnectError, DNSLookupError, OSError) as error:
-            raise NotHandedOver(f"{address}: {error}") from error
+            raise NotHandedOver(f"{address}: {why_not_connected(error)}") from error
 
     def _closed(self, number: int, pipe: HolderPipe) -> None:
         pipes = self._open.get(number, set())

@@ -83,6 +83,7 @@ class SocketTests(IntegrationTestCase):
         for port, direct_tls in zip(ports, (False, True), strict=True):
             client = await raw.connect(port, self.server.domain, direct_tls=direct_tls)
             self._clients.append(client)
+            await process.says("ControlFactory starting", 60.0)  # the first connection starts it
             await client.login(await self.account())
             await client.barrier()
 

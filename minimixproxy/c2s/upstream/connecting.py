@@ -39,6 +39,7 @@ from minimixproxy.c2s.upstream.srv import resolve
 from minimixproxy.config.checks import endpoint_kind
 from minimixproxy.config.settings import Domain, Limits
 from minimixproxy.logs.logger import Logger
+from minimixproxy.logs.not_connected import why_not_connected
 from minimixproxy.namespaces import NS_BIND, NS_CARBONS, NS_CLIENT, NS_STREAM, NS_TLS
 from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.framing import MAX_DEPTH, FramingLimits
@@ -187,7 +188,7 @@ async def _dial(candidate: _Candidate, framing: FramingLimits) -> SecurableConne
         raise CancelledError from error
     except (ConnectError, DNSLookupError, UnsupportedAddressFamily, OSError, ValueError) as error:
         # ValueError: what an SRV record names can be no host's name.
-        raise UpstreamUnreachable(f"{candidate.description}: {error}") from error
+        raise UpstreamUnreachable(f"{candidate.description}: {why_not_connected(error)}") from error
     read_little(bottom.transport, READ)
     return bottom
 
