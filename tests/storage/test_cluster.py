@@ -419,6 +419,21 @@ class HandoverTests(ClusterTestCase):
             self.assertEqual(len(left), {"accounts": 2, "messages": 2}.get(table, 1), table)
         self.flushLoggedErrors()
 
+    def test_a_room_that_was_never_entered(self) -> None:
+        """Its row goes, with what belongs to it: nobody knows of it, who could have it forgotten."""
+        one, other = self.process(), self.process()
+        one.adopted()
+        one.journal.room(BARE, ROOM).membership(MEMBERSHIP)
+        one.journal.room(BARE, ROOM).attached("phone")
+        one.keep(1)
+        one.turn()
+        one.end()
+        self.execute("UPDATE rooms SET nick = NULL")
+        account = other.adopted()
+        assert account is not None
+        left = [self.execute(f"SELECT count(*) FROM {table}") for table in ("rooms", "messages", "cursors")]
+        self.assertEqual((account.rooms, left), ([], [[(0,)]] * 3))
+
     def test_handed_on(self) -> None:
         """Nobody has it then, but all that there is of it stays; what is said of it afterwards is not kept."""
         one, other = self.process(), self.process()

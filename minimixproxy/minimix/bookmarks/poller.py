@@ -107,7 +107,6 @@ class BookmarkPoller:
         if self._pause > 0:
             self._soon.start(self._pause, self.now)
             return
-        self._again = False
         self._was_open = bool(self._account.stream_jid)
         self._working = Deferred()  # for a reading that ends at once
         self._working = Deferred.fromCoroutine(self._reading())
@@ -162,6 +161,7 @@ class BookmarkPoller:
         if self._stopped:
             return
         if self._again:
+            self._again = False
             self.news()
         else:
             self._account.requests_done()

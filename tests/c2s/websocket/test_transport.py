@@ -275,6 +275,14 @@ class EndTests(TransportTestCase):
         self.assertEqual(len(self.lab.clients), 0)
         self.gone()
 
+    def test_client_closes_the_websocket_of_a_session(self) -> None:
+        """TLS would wait for who writes; the session says later that it writes no more, as ever."""
+        self.client_.bind()
+        self.assertIsNotNone(self.wire.producer)
+        self.say(GOODBYE)
+        self.assertIsNone(self.wire.producer)
+        self.client_.stream.transport.unregisterProducer()
+
     def test_refused_before_the_header(self) -> None:
         """The header comes first, if it is still due (RFC 7395 §3.5)."""
         self.say(framed(b"<presence/>"))
