@@ -26,7 +26,8 @@ help:
 	@echo "                 CLUSTER=3 for three nodes on hosts of their own, which are network namespaces (root),"
 	@echo "                 upgraded meanwhile with EARLIER=/path/to/another/version"
 	@echo "make fuzz        absurd input, on and on; MINUTES=10 SEED=1 ONLY='framing jid' WORKERS=2"
-	@echo "make mutants     faults in the code, and which of them unit tests notice; SAMPLE=200 SEED=1 ONLY=minimixproxy/c2s"
+	@echo "make mutants     faults in the code, and which of them unit tests notice; SAMPLE=200 SEED=1 ONLY=minimixproxy/c2s,"
+	@echo "                 or GUARDS=1: in what guards against intruders and loss; POSTGRESQL=1 with the tests that want it"
 	@echo "make page-image  the picture of the operator's page in the documents, by Debian's chromium"
 	@echo "make dist-check  wheel, sdist and editable installs, each in a fresh environment"
 	@echo "make deb         a package for this Debian in dist/"
@@ -107,7 +108,7 @@ fuzz: $(FUZZ_STAMP)
 
 mutants: venv
 	$(BIN)/python -m mutants --sample $(or $(SAMPLE),200) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) \
-		$(if $(POSTGRESQL),--postgresql)
+		$(if $(GUARDS),--guards) $(if $(POSTGRESQL),--postgresql)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .demo .mutants .fuzz _screenshots

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from random import Random
 
 from mutants import children, postgresql
+from mutants.guards import Guards
 from mutants.operators import Mutant, mutants_of
 from mutants.reached import measure
 from mutants.trying import Verdict, attempts
@@ -75,6 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--every", action="store_true", help="no sample, but every mutant there is")
     parser.add_argument("--seed", type=int, help="of the sample; a random one otherwise")
     parser.add_argument("--only", nargs="+", default=[], metavar="PATH", help="folders or files below minimixproxy/")
+    parser.add_argument("--guards", action="store_true", help="only in what guards against intruders and loss")
     parser.add_argument("--operator", default="", help="only operators whose name holds this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--at-least", type=float, default=0.0, metavar="PERCENT", help="exit status 1 below this")
@@ -104,6 +106,9 @@ def _run(options: argparse.Namespace) -> int:
     sources = {path: (ROOT / path).read_bytes() for path in modules(options.only)}
     everything = [mutant for path, source in sources.items() for mutant in mutants_of(path, source)]
     everything = [mutant for mutant in everything if options.operator in mutant.operator]
+    if options.guards:
+        guards = Guards()
+        everything = [mutant for mutant in everything if guards.have(mutant, sources[mutant.path])]
     chosen = everything if options.every else sample(everything, options.sample, Random(seed))
     _tell(f"seed {seed}: {len(chosen)} of {len(everything)} mutants, {options.jobs} at a time")
     verdicts = []

@@ -14,6 +14,7 @@ from mutants import children, faults, operators, postgresql, unittests
 from mutants import reached as measuring
 from mutants.__main__ import report, sample
 from mutants.children import Task
+from mutants.guards import AGAINST_LOSS, Guards, lines_of
 from mutants.operators import Mutant, mutants_of
 from mutants.reached import Reached
 from mutants.trying import PATIENCE, START, Verdict, _task, tests_for, verdict
@@ -127,6 +128,31 @@ class SampleTests(SynchronousTestCase):
         chosen = sample(mutants_of(PATH, b"f(1)"), 100, Random(1))
         self.assertEqual({one.operator for one in chosen}, {operators.NUMBER, operators.DELETE})
         self.assertEqual(len(chosen), 2)
+
+
+class GuardsTests(SynchronousTestCase):
+    def test_where_they_are(self) -> None:
+        guards = Guards()
+        for path, word, is_one in (
+            ("storage/journal.py", "def start", True),
+            ("sasl/scram_client.py", "def verify", True),
+            ("c2s/server/limits.py", "class LoginGuard", True),
+            ("minimix/account.py", "def from_client", True),
+            ("minimix/account.py", "def __init__", False),
+            ("config/settings.py", "class ", False),
+        ):
+            source = (ROOT / "minimixproxy" / path).read_bytes()
+            place = source.index(word.encode())
+            one = Mutant(f"minimixproxy/{path}", operators.NEVER, place, place, "", 1, 1)
+            self.assertEqual(guards.have(one, source), is_one, (path, word))
+        for folder in AGAINST_LOSS:
+            self.assertTrue((ROOT / folder).is_dir(), folder)
+
+    def test_lines_of_a_name(self) -> None:
+        source = b"A = 1\nclass B:\n    def c(self):\n        1\n    def d(self): 2\ndef c(): 3\n"
+        for name, expected in (("A", (1, 1)), ("B", (2, 5)), ("B.c", (3, 4)), ("B.d", (5, 5)), ("c", (6, 6))):
+            self.assertEqual(lines_of(name, source), [expected], name)
+        self.assertEqual(lines_of("B.e", source), [])
 
 
 class ChoiceTests(SynchronousTestCase):
