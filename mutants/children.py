@@ -7,6 +7,7 @@ minimixproxy: a child imports that itself, as it is or with a fault.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -127,6 +128,7 @@ def _start(task: Task) -> _Child:
 def _child(task: Task, pipe: int, directory: str) -> None:
     """Never returns."""
     status = 1
+    gc.freeze()  # what is the parent's is no garbage here: looking at each of it would copy a gigabyte
     try:
         os.setsid()
         os.chdir(directory)
