@@ -65,8 +65,8 @@ def _task(mutant: Mutant, tests: list[str], reached: Reached) -> children.Task:
 def _try(mutant: Mutant, tests: list[str], say: children.Say) -> None:
     """In the child: say each test's name before it runs, and `{"failed": test}` at the end if it does."""
     path = ROOT / mutant.path
-    unittests.prepare()
     faults.install(path, mutant.applied(path.read_bytes()), Path.cwd())
+    unittests.prepare()
     for test in tests:
         say(test)
         outcome = unittests.passes(test)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.internal.conjecture import engine, providers
 from hypothesis.internal.constants_ast import Constants
 
+from tests import tallies
 from tests.examples import examples
 
 settings.register_profile(
@@ -33,3 +34,5 @@ engine.MAX_SHRINKING_SECONDS = SHRINKING
 _NO_CONSTANTS = Constants()
 local_constants = providers._get_local_constants
 providers._get_local_constants = lambda: _NO_CONSTANTS
+
+tallies.be_strict()

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy import tap
 from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.counting.histogram import HISTOGRAMS, Histogram
-from minimixproxy.counting.tally import OTHER, TALLIES
+from minimixproxy.counting.tally import OTHER, TALLIES, Tally
 from minimixproxy.counting.traffic import TRAFFIC
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy.phases import State
@@ -32,6 +32,7 @@ from tests.minimix.fakes import FakeSession
 from tests.minimix.owned import FakeRoom
 from tests.operator.test_status import CLUSTER
 from tests.operator.web.pages import SiteCase, Transport
+from tests.tallies import as_in_the_product
 
 #: Where each label's values come from, but for those of tallies, which have their own.
 VALUES = {
@@ -258,6 +259,7 @@ class LabelsTests(MetricsCase):
 
     def test_nothing_that_a_peer_says_becomes_a_label(self) -> None:
         """A million names of accounts, rooms, mechanisms and reasons make no line more."""
+        self.patch(Tally, "_nearest", as_in_the_product)
         before = self.lines()
         for number in range(1000):
             name = f'evil{number}"}}\n# TYPE x counter\nx{{a="'
