@@ -1,8 +1,9 @@
 """What can be put wrong in a module: every mutant that the operators make of its source.
 
 A mutant replaces a few bytes of the source, so that it can be shown as a difference and nothing else moves. Left alone
-are docstrings, annotations, protocols that only mypy reads, `__all__`, `__slots__`, blocks of `TYPE_CHECKING`, what a
-log call says, and the sentences of exceptions. A log call as a whole may go.
+are docstrings, annotations, protocols that only mypy reads, `__all__`, `__slots__`, blocks of `TYPE_CHECKING`, what
+says that a method is abstract or is an assertion, the order of columns in a migration, what a log call says, and
+sentences that people read. A log call as a whole may go.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ _FOR_TYPES = {"cast", "TypeVar", "NewType", "ParamSpec"}
 _CODECS = {"encode", "decode"}  # Python finds a codec by many names
 _COMMUTATIVE = {"max", "min"}
 _LEFT_ALONE = {"__all__", "__slots__", "log"}
+_PLAIN_WORD = re.compile(r"""["'(“]*[A-Za-z][a-z']*[)"'”.,:;?]*""")
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,9 @@ class Mutant:
 
 def mutants_of(path: str, source: bytes) -> list[Mutant]:
     """Every mutant of a module, in the order of the source."""
-    found = _Finder(path, source)
-    found.visit(ast.parse(source))
+    tree = ast.parse(source)
+    found = _Finder(path, source, _raising(tree))
+    found.visit(tree)
     unique = {(mutant.start, mutant.end, mutant.text): mutant for mutant in reversed(found.mutants)}
     return sorted(unique.values(), key=lambda mutant: (mutant.start, mutant.end, mutant.text))
 
@@ -100,10 +103,12 @@ def mutants_of(path: str, source: bytes) -> list[Mutant]:
 class _Finder(ast.NodeVisitor):
     """Walks the tree. `_span` and `_names` are those of the statement that it is in."""
 
-    def __init__(self, path: str, source: bytes) -> None:
+    def __init__(self, path: str, source: bytes, raising: dict[str, int]) -> None:
+        """`raising`: see there."""
         self.mutants: list[Mutant] = []
         self._path = path
         self._source = source
+        self._raising = raising
         self._starts = [0, *(match.end() for match in re.finditer(b"\n", source))]
         self._span = (1, 1)
         self._names: frozenset[str] | None = frozenset()
@@ -228,6 +233,8 @@ class _Finder(ast.NodeVisitor):
     visit_Continue = visit_Break = visit_Delete = _deleted
 
     def visit_Raise(self, node: ast.Raise) -> None:
+        if node.exc is not None and _name(node.exc) == "NotImplementedError":
+            return  # an abstract method
         self._put(DELETE, node, "pass")
         if isinstance(node.exc, ast.Call):
             self._visit_all([value for value in node.exc.args if not _is_sentence(value)])
@@ -300,13 +307,20 @@ class _Finder(ast.NodeVisitor):
         if _name(node.func) in _CODECS:
             self.visit(node.func)
             return
-        pairs = [] if _name(node.func) in _COMMUTATIVE else zip(node.args, node.args[1:], strict=False)
-        for one, two in pairs:
+        if _name(node.func) not in _COMMUTATIVE:
+            self._swap(node)
+        self.visit(node.func)
+        reason = self._raising.get(node.func.id) if isinstance(node.func, ast.Name) else None
+        self._visit_all([one for at, one in enumerate(node.args) if not (at == reason and _is_sentence(one))])
+        self._visit_all([keyword.value for keyword in node.keywords if not _is_assertion(node, keyword)])
+
+    def _swap(self, node: ast.Call) -> None:
+        for one, two in zip(node.args, node.args[1:], strict=False):
             texts = self._text(one), self._text(two)
-            if texts[0] != texts[1] and not any(isinstance(value, ast.Starred) for value in (one, two)):
+            columns = _name(node.func) == "create_table" and _name(one) == _name(two) == "Column"
+            if texts[0] != texts[1] and not columns and not any(isinstance(arg, ast.Starred) for arg in (one, two)):
                 between = self._source[self._range(one)[1] : self._range(two)[0]].decode()
                 self._put(SWAP, (self._range(one)[0], self._range(two)[1]), texts[1] + between + texts[0])
-        self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         self.visit(node.value)
@@ -324,7 +338,8 @@ class _Finder(ast.NodeVisitor):
             for other in (value + 1, value - 1):
                 self._put(NUMBER, node, repr(other) if other >= 0 else f"({other!r})")
         elif isinstance(value, str):
-            self._put(STRING, node, repr(f"~{value}~"))
+            if not _is_prose(value):
+                self._put(STRING, node, repr(f"~{value}~"))
         elif isinstance(value, bytes):
             self._put(STRING, node, repr(b"~%b~" % value))
 
@@ -375,3 +390,30 @@ def _is_sentence(node: ast.expr) -> bool:
     return isinstance(node, ast.JoinedStr) or (
         isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
     )
+
+
+def _is_prose(text: str) -> bool:
+    """Tell whether people read it: four words or more, nearly all of letters only. No protocol or SQL is like that."""
+    words = text.split()
+    plain = sum(_PLAIN_WORD.fullmatch(word) is not None for word in words)
+    return len(words) >= 4 and plain >= 0.75 * len(words) and not set(text) & set("<>={}")
+
+
+def _is_assertion(call: ast.Call, keyword: ast.keyword) -> bool:
+    """Tell whether it says that both of what `zip` takes are of one length."""
+    is_true = isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+    return is_true and keyword.arg == "strict" and _name(call.func) == "zip"
+
+
+def _raising(tree: ast.Module) -> dict[str, int]:
+    """The module's functions that do no more with a parameter than raise an exception with it; which one it is."""
+    found = {}
+    for function in tree.body:
+        if isinstance(function, ast.FunctionDef):
+            names = [node.id for node in ast.walk(function) if isinstance(node, ast.Name)]
+            raised = [node.exc for node in ast.walk(function) if isinstance(node, ast.Raise)]
+            said = [arg for error in raised if isinstance(error, ast.Call) for arg in error.args]
+            for at, parameter in enumerate(function.args.args):
+                if names.count(parameter.arg) == 1 and parameter.arg in [_name(arg) for arg in said]:
+                    found[function.name] = at
+    return found

@@ -45,6 +45,22 @@ OPERATORS: list[tuple[str, str, set[str]]] = [
     (operators.DELETE, "def f():\n    if a: return\n    g = None", {"def f():\n    if a: pass\n    g = None"}),
     (operators.DELETE, "def f():\n    def g(): 0\n    return None", set()),  # it changes nothing
     (operators.DELETE_LOG, "self.log.info('a {b}', b=1)", {"pass"}),
+    (operators.DELETE, "def f(): raise NotImplementedError", set()),
+    (operators.STRING, "f('SELECT a, b FROM c WHERE d IS NULL')", {"f('~SELECT a, b FROM c WHERE d IS NULL~')"}),
+    (operators.STRING, "f('default-src none; base-uri none')", {"f('~default-src none; base-uri none~')"}),
+    (operators.STRING, "f('a word or {two}')", {"f('~a word or {two}~')"}),
+    (operators.TRUTH, "zip(a, b, strict=False)", {"zip(a, b, strict=True)"}),
+    (operators.STRING, "def f(a, b):\n    if a: raise C(b)\nf(d, 'e f')", set()),
+    (
+        operators.STRING,
+        "def f(a, b):\n    if b: raise C(b)\nf(d, 'e f')",
+        {"def f(a, b):\n    if b: raise C(b)\nf(d, '~e f~')"},
+    ),
+    (
+        operators.STRING,
+        "def f(a, b):\n    if a: raise C(b)\nf(d, 'e')",
+        {"def f(a, b):\n    if a: raise C(b)\nf(d, '~e~')"},
+    ),
     (operators.RETURN, "def f(): return a", {"def f(): return None"}),
     (operators.RETURN, "def f(): return False", set()),
     (operators.SWAP, "f(a, b, c)", {"f(b, a, c)", "f(a, c, b)"}),
@@ -66,6 +82,11 @@ LEFT_ALONE = '''
     z = cast("C", z)
     z = f"{1} {z}"
     z = max(a, b)
+    z = f("nobody can say (so far) what it is")
+    z = zip(a, strict=True)
+    op.create_table(sa.Column(b), sa.Column(c))
+    def check(why: str): raise NotImplementedError(why)
+    check("no place")
     z = a.encode("utf-8")
     class I(Protocol[T]):
         @property
