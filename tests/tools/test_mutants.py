@@ -84,9 +84,9 @@ LEFT_ALONE = '''
     z = max(a, b)
     z = f("nobody can say (so far) what it is")
     z = zip(a, strict=True)
-    op.create_table(sa.Column(b), sa.Column(c))
+    z = op.create_table(sa.Column(b), sa.Column(c))
     def check(why: str): raise NotImplementedError(why)
-    check("no place")
+    z = check("no place")
     z = a.encode("utf-8")
     class I(Protocol[T]):
         @property
