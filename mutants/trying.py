@@ -105,7 +105,8 @@ def _reaching(mutant: Mutant, reached: Reached) -> set[str]:
         lines = reached.lines[mutant.path]
         return {test for line in range(mutant.first, mutant.last + 1) for test in lines.get(line, ())}
     # What runs while importing shows where it is used: in the product, in a test, in the module's own tests, and in
-    # those of tests that import it: one that compares all of a configuration with a document names no key.
+    # those of tests that import it: one that compares all of a configuration with a document names no key. With `tap`
+    # come all modules, for tests of what these have registered.
     places = uses()
     tests: set[str] = set()
     names, known = set(mutant.names), set[str]()
@@ -116,7 +117,7 @@ def _reaching(mutant: Mutant, reached: Reached) -> set[str]:
             names |= within - known
             for line in range(first, last + 1):
                 tests |= reached.lines[path].get(line, set())
-    words = {test for name in mutant.names for test in _naming(name)} | _importing(mutant.path)
+    words = {test for name in mutant.names for test in _naming(name)} | _importing(mutant.path) | _naming("import tap")
     own = "test_" + Path(mutant.path).stem
     return tests | {test for test in reached.seconds if test.rsplit(".", 2)[0] in words or f".{own}." in test}
 

@@ -85,6 +85,17 @@ class SharedTests(TroubleTestCase):
             self.assertEqual(self.loaded(), wanted)
         self.assertEqual([raw for _, _, raw, _ in self.rows() if raw], [grave])
 
+    def test_what_nobody_says_any_more_is_not_left_in_a_row_that_says_something_else(self) -> None:
+        (first, *others), grave = self.messages_of, b"<message>retracted</message>"
+        room = self.now.journal.room(ALICE, ROOM)
+        room.message_changed(KeptMessage(first.sequence, first.time, grave, False, "s", None, True))
+        self.now.turn()
+        for bare, message in zip((BOB, CAROL), others, strict=True):
+            self.now.journal.room(bare, ROOM).message_gone(message.sequence)
+            self.now.turn()
+        self.assertEqual([row[2] for row in self.rows() if row[0] == first.sequence], [b""])
+        self.assertEqual(self.loaded(), {ALICE: [grave], BOB: [], CAROL: []})
+
     def test_the_row_that_others_name_is_damaged(self) -> None:
         """It costs all of them that message, and says so; what is written later does not rely on it."""
         self.now.crash()

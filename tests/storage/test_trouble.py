@@ -96,6 +96,27 @@ class FailureTests(TroubleTestCase):
         self.assertEqual((self.messages(), self.now.given), ([1, 2], [b"1"]))
         self.assertEqual(len(self.execute("SELECT bare FROM accounts")), 2)
 
+    def test_a_connection_that_cannot_roll_back(self) -> None:
+        """It is of no use any more: the next batch gets another one."""
+        store = self.writer.store
+        begin = store._begin
+
+        def gone() -> None:
+            raise OSError("gone")
+
+        def broken() -> None:
+            begin()
+            self.patch(store._connection, "rollback", gone)
+            raise OSError("no space")
+
+        self.patch(store, "_begin", broken)
+        self.now.keep(1)
+        self.now.turn()
+        self.assertIsNone(store._connection)
+        self.patch(store, "_begin", begin)
+        self.wait(1)
+        self.assertEqual(self.messages(), [1])
+
     def test_how_long_it_takes_is_counted(self) -> None:
         """With all that did not succeed; and as long as it does not, how long it has taken so far can be asked."""
         before, seconds = WRITING.cumulated()[-1][1], WRITING.seconds

@@ -89,6 +89,23 @@ class ResumedTests(SynchronousTestCase):
         self.assertEqual([self.handled.receive(key) for key in "bcd"], [False, False, True])
         self.assertEqual((self.handled.h, self.handled.received), (1, 4))
 
+    def test_whether_something_may_come_again(self) -> None:
+        """Until all of it has come, or something new; with a name, also behind that."""
+        for key, more in (("b", True), ("c", False)):
+            self.assertIs(self.handled.expects_again, True)
+            self.handled.receive(key)
+            self.assertIs(self.handled.expects_again, more)
+        handled = Handled()
+        self.assertIs(handled.expects_again, False)
+        handled.receive("a", named=True)
+        handled.hold()
+        self.assertIs(handled.expects_again, False)
+        handled.resume()
+        for key, more in (("b", True), ("a", False)):
+            self.assertIs(handled.expects_again, True)
+            handled.receive(key, named=True)
+            self.assertIs(handled.expects_again, more)
+
     def test_it_counts_as_handled_when_it_is(self) -> None:
         self.handled.receive("b")
         self.holds[0]()

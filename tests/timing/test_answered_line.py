@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.timing import answered_lines
 from minimixproxy.timing.answer_window import FIRST, LEAST, MOST, ROUND
 from minimixproxy.timing.answered_line import LEAST_PER_SECOND, QUESTIONS, SILENT, Pace, Turn
 from minimixproxy.timing.answered_lines import KEPT, MOST_PER_SECOND, AnsweredLines
@@ -272,6 +273,17 @@ class AnsweredLineTest(SynchronousTestCase):
         self.assertLessEqual(len(self.lines), KEPT)
         busy.ask("b", FIRST)
         self.assertEqual(busy.began.total(), FIRST, "it is the same line")
+
+    def test_where_many_are_in_use_twice_as_many_are_kept(self) -> None:
+        """Else each new one had all of them looked at."""
+        self.patch(answered_lines, "KEPT", 4)
+        lines = AnsweredLines(self.clock)
+        for number in range(KEPT):
+            lines.turn(f"busy{number}", "a", _nothing).ask()
+        for number in range(3 * KEPT):
+            lines.turn(f"server{number}", "a", _nothing).end()
+            self.assertLessEqual(len(lines), 2 * KEPT)
+        self.assertGreater(len(lines), 3 * KEPT // 2)
 
     @given(
         st.lists(

@@ -196,6 +196,11 @@ class ChoiceTests(SynchronousTestCase):
         reached.lines[PATH][9] |= {"tests.test_else.A.test_other"}
         self.assertEqual(tests_for(mutant(first=7, last=8), reached), [own, slow, sibling, far])
 
+    def test_what_a_module_registers_is_noticed_where_all_are_looked_at(self) -> None:
+        documented = "tests.operator.web.test_metrics_documented.A.test"
+        reached = Reached(seconds={documented: 0.1, "tests.wire.test_stanza.A.test": 0.1})
+        self.assertEqual(tests_for(mutant(names=frozenset({"NEVER_NAMED"})), reached), [documented])
+
     def test_a_constant_is_noticed_where_it_is_used(self) -> None:
         path = "minimixproxy/logs/logger.py"
         source = (ROOT / path).read_text("utf-8")

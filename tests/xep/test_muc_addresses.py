@@ -59,6 +59,7 @@ class Places(SynchronousTestCase):
             (f"<presence><x xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></x></presence>", True),
             (f"<iq type='result'><query xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></query></iq>", False),
             (f"<presence><query xmlns='{NS_MUC_ADMIN}'><item jid='a@b/c'/></query></presence>", False),
+            (f"<other><x xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></x></other>", False),
         ):
             changed = with_addresses(parse_stanza(stanza), lambda _found: "new@x/y")
             self.assertEqual(b"new@x/y" in changed.raw, changes, stanza[:100])

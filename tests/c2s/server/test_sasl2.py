@@ -401,6 +401,7 @@ class BindingTest(Sasl2Case):
         client = self.logged_in(bind())
         error = b"<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
         self.assertIn(b"<temporary-auth-failure", client.serve(SERVER_HEADER + error))
+        self.assertTrue(self.told("no stream for a@example.org at 192.0.2.1: "))
 
     def test_what_is_sent_ahead_is_too_much(self) -> None:
         """Nothing waits for its turn that could not be read then; it is no fault of ours, nor is it logged as one."""

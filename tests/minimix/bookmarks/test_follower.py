@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.config.settings import Rooms
@@ -930,9 +931,12 @@ class Sync(FollowerTest):
         self.assertIn(f"<conference jid='{ROOM}' autojoin='false'>", self.account.storage)
 
     def test_private_xml_refused(self) -> None:
+        events = log_events(self)
         self.account.pep, self.account.storage, self.account.refusing = False, "", {"private"}
         self.joins()
         self.assertEqual(self.take(), [])
+        told = [formatEvent(event) for event in events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(told, [f"{BARE}: the server does not take a bookmark: service-unavailable"])
 
     def test_the_first_bookmark_of_an_account(self) -> None:
         """Neither is there, both could be: it is for the newer."""

@@ -247,6 +247,9 @@ class Retractions(Case):
                 self.assertEqual(moderated is not None, not nick)
                 if moderated is not None:
                     self.assertEqual((moderated["by"], str(retracted.reason)), (f"{ROOM}/mod", "rude"))
+                    self.assertEqual(len(retracted.children), 2)
+                else:
+                    self.assertEqual(retracted.children, [])
                 (stanza_id,) = grave.elements("urn:xmpp:sid:0", "stanza-id")
                 self.assertEqual((stanza_id["id"], grave["id"], grave["from"]), ("O", "o", f"{ROOM}/bob"))
 

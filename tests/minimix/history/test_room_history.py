@@ -585,3 +585,9 @@ class Duplicates(SynchronousTestCase):
         self.room.says("two", room_id="2", stamp=NOW + 1)
         self.room.says("three")
         self.assertEqual(self.room.history.newest, ("2", NOW + 1))
+
+    def test_newest_where_the_room_gives_no_ids(self) -> None:
+        for later in (0, 5):
+            self.room.now = NOW + later
+            self.room.says("x")
+            self.assertEqual(self.room.history.newest, (None, NOW + later))
