@@ -9,7 +9,10 @@ import os
 import re
 from pathlib import Path
 
+import twisted
+
 from minimixproxy import __version__
+from minimixproxy.logs.logger import Logger
 from minimixproxy.operator.web.samples import INTERVAL
 from tests.minimix.fakes import BARE
 from tests.operator.test_status import CLUSTER
@@ -24,9 +27,21 @@ class WholePagesTests(PageCase):
         self.some()
         other = {"name": "node-b", "address": "b:5270", "number": 8, "accounts": 41, "draining": True}
         self.cluster = {**CLUSTER, "others": [other], "all_accounts": 83, "pipes": 4}
-        for number in (5, 25, 15):
+        for service in (self.samples, self.faults):
+            service.startService()
+            self.addCleanup(service.stopService)
+        for number in (100, 400, 200, 300):
             self.stanzas += number
             self.clock.advance(INTERVAL)
+        log = Logger("minimixproxy.somewhere")
+        log.error("{room} answers: {what}", room="one@muc", what="<b>no</b>")
+        log.warn("slow")
+
+    def independent(self, text: str) -> str:
+        """Of versions, and of the day."""
+        for version in (__version__, twisted.__version__):
+            text = text.replace(version, "VERSION")
+        return re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", text)
 
     def test_as_they_were(self) -> None:
         for name, path in (
@@ -41,7 +56,7 @@ class WholePagesTests(PageCase):
             ("nothing", "/accounts?account=nobody@a.test"),
         ):
             answer = self.get(path)
-            lines = re.sub(r">(?=<)", ">\n", answer.body.decode().replace(__version__, "VERSION"))
+            lines = re.sub(r">(?=<)", ">\n", self.independent(answer.body.decode()))
             file = WHOLE / f"{name}.html"
             if os.environ.get("MINIMIXPROXY_WRITE"):
                 file.write_text(lines, "utf-8")
