@@ -56,7 +56,7 @@ def challenge(data: bytes) -> bytes:
     return b"<challenge xmlns='%b'>%b</challenge>" % (_NS, b64encode(data))
 
 
-def success(jid: str, data: bytes = b"", inline: bytes = b"") -> bytes:
+def success(jid: str, data: bytes, inline: bytes) -> bytes:
     """Return a `<success/>` element: for whom, bare, or full with a resource; and what was done along with the login.
 
     `data`: additional data of the exchange; there is none if it is empty.

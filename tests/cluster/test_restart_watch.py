@@ -43,7 +43,7 @@ class RestartWatchTest(SynchronousTestCase):
     @given(st.lists(st.integers(0, 1000)))
     def test_success_of_sasl2(self, places: list[int]) -> None:
         """Behind that, the stream goes on; and anybody may write of others."""
-        data = BEFORE + sasl2.success("a@b", b"x") + b"<message/>" + sasl.success() + BEHIND
+        data = BEFORE + sasl2.success("a@b", b"x", b"") + b"<message/>" + sasl.success() + BEHIND
         first, second = passed(cut(data, places))
         self.assertEqual((first, second or b""), (data, b""))
 

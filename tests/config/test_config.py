@@ -3,16 +3,18 @@
 import json
 import os
 from pathlib import Path
+from typing import get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
+from pydantic_core.core_schema import ErrorType
 from twisted.internet import endpoints, ssl
 from twisted.trial import unittest
 
 from minimixproxy.config import checks
 from minimixproxy.config import settings as config
-from minimixproxy.config.errors import explain
+from minimixproxy.config.errors import PLAIN_TYPES, explain
 from tests.certificates import DAMAGES, damage, make_authority, make_certificate
 from tests.examples import examples
 
@@ -513,6 +515,9 @@ class AcceptedTests(ConfigTestCase):
 
 
 class RefusedTests(ConfigTestCase):
+    def test_faults_are_named_as_they_are(self) -> None:
+        self.assertLessEqual(PLAIN_TYPES.keys(), set(get_args(ErrorType)))
+
     def test_faults(self) -> None:
         for name, (text, expected) in FAULTS.items():
             with self.subTest(name):

@@ -147,6 +147,7 @@ class Writing(SynchronousTestCase):
                 self.assertEqual(muc.status_codes(written), {"110", "307"})
                 self.assertEqual(written.get("id"), "l" if request else None)
                 self.assertEqual(written.element.status is not None, leave is not None)
+                self.assertEqual(str(written.element), "", "no text but in elements")
                 self.assertEqual(item.reason is not None, leave is None)
 
     def test_leaving(self) -> None:

@@ -25,7 +25,7 @@ from minimixproxy.config.settings import Limits
 from minimixproxy.wire.stanza import MalformedStanza, Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep import registration
-from minimixproxy.xep.registration import FEATURES, is_answer, request_of, shown, submitted
+from minimixproxy.xep.registration import DEEPEST_REQUEST, FEATURES, is_answer, request_of, shown, submitted
 from tests.c2s.helpers import HEADER, SERVER_HEADER, Lab, LabClient, plain
 from tests.c2s.server.test_negotiation import errors
 from tests.log_events import observe
@@ -351,6 +351,13 @@ class PassingTest(RegistrationTest):
         for tags in (b"<a/>" * 600, b"<a>" * 300 + b"</a>" * 300, b"<a xmlns='x'/>" * 600):
             asked = b"<iq type='set' id='b'><query xmlns='jabber:iq:register'>%b</query></iq>" % tags
             self.assertIn(b"policy-violation", client.send(asked))
+
+    def test_how_deep_a_request_may_be(self) -> None:
+        for within, refused in ((DEEPEST_REQUEST - 1, False), (DEEPEST_REQUEST, True)):
+            client = self.known()
+            nested = b"<a>" * within + b"</a>" * within
+            answer = client.send(b"<iq type='set' id='b'><query xmlns='jabber:iq:register'>%b</query></iq>" % nested)
+            self.assertEqual(b"nested deeper than" in answer, refused)
 
     def test_a_server_that_talks_and_does_not_answer(self) -> None:
         client, stream, wire, _identity = self.registering()

@@ -14,7 +14,9 @@ MENTION, REFERENCE, REPLY = "urn:xmpp:mentions:0", "urn:xmpp:reference:0", "urn:
 CHAT = "http://jabber.org/protocol/chatstates"
 ENVELOPE = (
     "<stanza-id xmlns='urn:xmpp:sid:0' id='s' by='room@muc.test'/><origin-id xmlns='urn:xmpp:sid:0' id='o'/>"
-    "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='i'/>"
+    "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='i'/><delay xmlns='urn:xmpp:delay' stamp='t'/><thread>1</thread>"
+    "<no-store xmlns='urn:xmpp:hints'/><no-permanent-store xmlns='urn:xmpp:hints'/><no-copy xmlns='urn:xmpp:hints'/>"
+    "<store xmlns='urn:xmpp:hints'/>"
 )
 
 
