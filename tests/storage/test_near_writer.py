@@ -86,6 +86,7 @@ class NearWriterTests(SynchronousTestCase):
             self.clock.advance(pause * 0.99)
             self.assertEqual(self.write(), "there")
             self.clock.advance(pause * 0.02)
+            self.assertEqual(self.write(), "here", "quick once is not enough")
             pause *= 2
         self.takes = SLOW * 1.5
         self.assertEqual(self.write(), "here")

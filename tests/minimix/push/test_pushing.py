@@ -199,12 +199,14 @@ class Registering(PushCase):
         self.answer(self.phone, attributes="id='e' from='mallory@m.test'")
         self.answer(self.phone, attributes="id='f'")
         self.answer(self.phone, attributes="")
-        self.ask(self.phone, "<ping xmlns='urn:xmpp:ping'/>", "get")
-        self.answer(self.phone)
-        self.assertEqual(self.enabled(), [("phone", "n", True)])
         self.ask(self.phone, other, to="mallory@m.test")
         self.answer(self.phone)
         self.assertEqual(self.enabled(), [("phone", "n", True)])
+        for kind, said in (("get", False), ("set", False), ("result", True)):
+            self.ask(self.phone, other)
+            self.ask(self.phone, "<ping xmlns='urn:xmpp:ping'/>", kind)
+            self.answer(self.phone)
+            self.assertEqual(len(self.enabled()) == 2, said, kind)
 
     def test_too_many_requests(self) -> None:
         lines: list[str] = []
