@@ -117,7 +117,8 @@ def _reaching(mutant: Mutant, reached: Reached) -> set[str]:
             names |= within - known
             for line in range(first, last + 1):
                 tests |= reached.lines[path].get(line, set())
-    words = {test for name in mutant.names for test in _naming(name)} | _importing(mutant.path) | _naming("import tap")
+    made = {*mutant.names, *(name for name in known if name.isupper())}
+    words = {test for name in made for test in _naming(name)} | _importing(mutant.path) | _naming("import tap")
     own = "test_" + Path(mutant.path).stem
     return tests | {test for test in reached.seconds if test.rsplit(".", 2)[0] in words or f".{own}." in test}
 

@@ -185,7 +185,14 @@ class ChoiceTests(SynchronousTestCase):
         rooms = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
         others = {ROOT / "tests" / name for name in unittests.OTHERS}
         wanted = {room for room in rooms if not others & {room, *room.parents}}
-        self.assertEqual({(ROOT / module.replace(".", "/")).parent for module in modules}, wanted)
+        ours = {(ROOT / module.replace(".", "/")).parent for module in modules if module not in unittests.ALSO}
+        self.assertEqual(ours, wanted)
+        self.assertLessEqual(unittests.ALSO, {*modules})
+
+    def test_what_is_made_of_a_constant_is_looked_at_as_a_whole(self) -> None:
+        drawn = "tests.tools.test_draw_commands.CurrentTest.test_all"
+        reached = Reached(seconds={drawn: 0.1, "tests.wire.test_stanza.A.test": 0.1})
+        self.assertIn(drawn, tests_for(mutant(names=frozenset({"FORGET"})), reached))
 
     def test_the_nearest_first_then_the_quickest(self) -> None:
         own, sibling, far = "tests.test_somewhere.A.test", "tests.test_else.A.test", "tests.c2s.test_x.A.test"
