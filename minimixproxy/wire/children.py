@@ -178,7 +178,7 @@ def sole_attributes(raw: bytes, name: bytes) -> dict[str, str] | None:
     tag, prefixed, namespace = _needles(name)
     start = raw.find(tag)
     # A colon before the name makes it a prefixed one, but for two in a row: those are in the name of a namespace.
-    if start < 0 or raw.find(tag, start + 1) >= 0 or raw.count(prefixed) != raw.count(namespace) or b"<![CDATA[" in raw:
+    if start < 0 or raw.find(tag, start + 1) >= 0 or raw.count(prefixed) != raw.count(namespace):
         return None
     end = raw.index(b">", start)
     found = _PLAIN_TAG.fullmatch(raw, start, end)

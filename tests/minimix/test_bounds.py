@@ -470,6 +470,16 @@ class WhatOthersAsk(SynchronousTestCase):
             self.assertEqual({one["to"] for one in world.stream.sent}, {other})
             self.assertEqual(len(world.stream.take()), 100)
 
+    def test_who_says_much_to_nobody_takes_nothing_from_others(self) -> None:
+        world = World()
+        (phone,) = world.joined("phone")
+        world.account.session_closed(phone)
+        for sender, told in (("eve@e.test", ANSWERS_AT_ONCE // 2), ("bob@b.test", 100)):
+            world.stream.take()
+            for _ in range(2 * ANSWERS_AT_ONCE if sender == "eve@e.test" else 100):
+                world.room(f"<message from='{sender}/x' to='{STREAM}'><body>anybody?</body></message>")
+            self.assertEqual(len(world.stream.take()), told, sender)
+
 
 class ManyRooms(SynchronousTestCase):
     def in_rooms(self, number: int) -> tuple[World, FakeSession]:
