@@ -11,19 +11,20 @@ import stringprep
 from collections.abc import Callable
 from enum import Enum
 from functools import lru_cache
-from itertools import groupby
 from typing import Any, NamedTuple, TypeGuard
 from unicodedata import ucd_3_2_0
 
-from twisted.words.protocols.jabber import xmpp_stringprep
-from twisted.words.protocols.jabber.xmpp_stringprep import B_1, MappingTableFromFunction, Profile, nameprep
+from twisted.words.protocols.jabber.xmpp_stringprep import nameprep
+
+from minimixproxy.lenient_profiles import MAX_PART, NODEPREP, RESOURCEPREP, folded, size_of
 
 #: The beginning of the resources that account streams bind (see `installation`).
 RESOURCE_PREFIX = "minimix."
-_MAX_PART = 1023  # bytes, RFC 6122 §2.1
 _DOTS = (".", "\u3002", "\uff0e", "\uff61")  # between the labels of a domain (RFC 3490 §3.1)
 _CACHED = 16384
 _LONGEST_CACHED = 256  # characters: the caches are bounded in bytes, too
+_CACHED_LONG = 128  # of those that are longer
+_LONGEST = 3 * MAX_PART  # characters of what may be a JID
 # What the profiles let through, of ASCII: nearly all that comes. There they do no more than fold its letters.
 _ASCII_LOCAL = re.compile(r"[!#-%(-.0-9;=?A-~]+")
 _ASCII_RESOURCE = re.compile(r"[ -~]+")
@@ -49,101 +50,58 @@ class Address(NamedTuple):
         return local if at else None
 
 
-def _folded(character: str) -> str:
-    """Map a character as table B.2 of RFC 3454 does, of Unicode 3.2.
-
-    Python's `map_table_b2` lowers what later versions of Unicode have made a capital too: U+1E9E to what is in `ss`, by
-    which an account that the server knows under that name would be another one's here.
-    """
-    folded = stringprep.map_table_b2(character)
-    return character if any(map(stringprep.in_table_a1, character + folded)) else folded
-
-
-def normalized(text: str) -> str:
-    """Return NFKC of Unicode 3.2; Python puts what later versions have made combining characters into another order."""
-    if text.isascii():
-        return text
-    runs = (("".join(run), unassigned) for unassigned, run in groupby(text, stringprep.in_table_a1))
-    return "".join(run if unassigned else ucd_3_2_0.normalize("NFKC", run) for run, unassigned in runs)
-
-
-def _size(text: str) -> int:
-    """Return how many bytes a text has."""
-    return len(text.encode("utf-8", "surrogatepass"))
-
-
-class _Lenient:
-    """A profile that takes unassigned code points for characters that are what they are."""
-
-    def __init__(self, profile: Profile, *mappings: Any) -> None:
-        """`mappings`: instead of those of the profile."""
-        self._profile: Any = Profile(mappings, prohibiteds=profile.prohibiteds)
-
-    def prepare(self, text: str) -> str:
-        """Return the prepared text. Raises `UnicodeError`."""
-        prepared = normalized(self._profile.map(text))
-        if _size(prepared) > _MAX_PART:  # before the work, too: one character may have become eighteen
-            raise UnicodeError(f"over {_MAX_PART} bytes")
-        self._profile.check_prohibiteds("".join(dict.fromkeys(prepared)))  # each character once
-        self._profile.check_bidirectionals(prepared)
-        return prepared
-
-
-_nodeprep = _Lenient(xmpp_stringprep.nodeprep, B_1, MappingTableFromFunction(_folded))
-_resourceprep = _Lenient(xmpp_stringprep.resourceprep, B_1)
-
-
 def _prepared(profile: Any, text: str) -> str:
-    if len(text) > _MAX_PART:  # before the work, which is in proportion to it
-        raise InvalidJID(f"{text[:80]!r}: a part is over {_MAX_PART} bytes")
+    if len(text) > MAX_PART:  # before the work, which is in proportion to it
+        raise InvalidJID(f"{text[:80]!r}: a part is over {MAX_PART} bytes")
     try:
         prepared: str = profile.prepare(text)
     except (UnicodeError, IndexError) as error:  # IndexError: an empty label, to nameprep
         raise InvalidJID(f"{text!r}: {error}") from error
-    if not prepared or _size(prepared) > _MAX_PART:
-        raise InvalidJID(f"{text[:80]!r}: a part is empty or over {_MAX_PART} bytes")
+    if not prepared or size_of(prepared) > MAX_PART:
+        raise InvalidJID(f"{text[:80]!r}: a part is empty or over {MAX_PART} bytes")
     return prepared
 
 
 def prepare_local(text: str) -> str:
     """Return a local part after nodeprep. Raises `InvalidJID`."""
-    if len(text) <= _LONGEST_CACHED and _ASCII_LOCAL.fullmatch(text):
+    if len(text) <= MAX_PART and _ASCII_LOCAL.fullmatch(text):
         return text.lower()
-    return _prepared(_nodeprep, text)
+    return _prepared(NODEPREP, text)
 
 
 def prepare_resource(text: str) -> str:
     """Return a resource, or a nick, after resourceprep: what nicks are compared by. Raises `InvalidJID`."""
-    if len(text) > _LONGEST_CACHED:
-        return _prepared_resource.__wrapped__(text)
-    return text if _ASCII_RESOURCE.fullmatch(text) else _prepared_resource(text)
+    if len(text) <= MAX_PART and _ASCII_RESOURCE.fullmatch(text):
+        return text
+    return _prepared_resource(text) if len(text) <= _LONGEST_CACHED else _prepared(RESOURCEPREP, text)
 
 
 @lru_cache(maxsize=_CACHED)
 def _prepared_resource(text: str) -> str:
-    return _prepared(_resourceprep, text)
+    return _prepared(RESOURCEPREP, text)
 
 
 def _prepare_domain(text: str) -> str:
     domain = text[:-1] if text.endswith(_DOTS) else text
-    if len(domain) <= _LONGEST_CACHED and _ASCII_DOMAIN.fullmatch(domain):
+    if len(domain) <= MAX_PART and _ASCII_DOMAIN.fullmatch(domain):
         return domain.lower()
-    if not domain or domain.endswith(_DOTS) or len(domain) > _MAX_PART:
-        raise InvalidJID(f"{text[:80]!r}: no domain, or over {_MAX_PART} bytes")
-    if not domain.isascii() and _size(ucd_3_2_0.normalize("NFKC", domain)) > _MAX_PART:
-        raise InvalidJID(f"{text[:80]!r}: a domain over {_MAX_PART} bytes")
-    if not domain.isascii() and any(_folded(character) != stringprep.map_table_b2(character) for character in domain):
-        raise InvalidJID(f"{text[:80]!r}: a capital that Unicode 3.2 does not know")  # see `_folded`
+    if not domain or domain.endswith(_DOTS) or len(domain) > MAX_PART:
+        raise InvalidJID(f"{text[:80]!r}: no domain, or over {MAX_PART} bytes")
+    if not domain.isascii() and size_of(ucd_3_2_0.normalize("NFKC", domain)) > MAX_PART:
+        raise InvalidJID(f"{text[:80]!r}: a domain over {MAX_PART} bytes")
+    if not domain.isascii() and any(folded(character) != stringprep.map_table_b2(character) for character in domain):
+        raise InvalidJID(f"{text[:80]!r}: a capital that Unicode 3.2 does not know")  # see `folded`
     return _prepared(nameprep, domain)
 
 
 def parse_jid(text: str) -> Address:
     """Return the prepared parts of a JID. Raises `InvalidJID`."""
-    return _parsed(text) if len(text) <= _LONGEST_CACHED else _parsed.__wrapped__(text)
+    if len(text) <= _LONGEST_CACHED:
+        return _parsed(text)
+    return _parsed_long(text) if len(text) <= _LONGEST else _parse(text)
 
 
-@lru_cache(maxsize=_CACHED)
-def _parsed(text: str) -> Address:
+def _parse(text: str) -> Address:
     bare, slash, resource = text.partition("/")
     local, at, domain = bare.rpartition("@")
     prepared = _prepare_domain(domain)
@@ -153,6 +111,10 @@ def _parsed(text: str) -> Address:
     resource = prepare_resource(resource)
     full = f"{whose}/{resource}"
     return Address(whose, resource, prepared, text if text == full else full)  # mostly the same, which is kept anyway
+
+
+_parsed = lru_cache(maxsize=_CACHED)(_parse)
+_parsed_long = lru_cache(maxsize=_CACHED_LONG)(_parse)  # each stanza of an occupant with a long nick asks several times
 
 
 def is_jid(value: object) -> TypeGuard[str]:

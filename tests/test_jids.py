@@ -9,6 +9,7 @@ from twisted.words.protocols.jabber.xmpp_stringprep import Profile, nameprep
 
 from minimixproxy import jids
 from minimixproxy.jids import InvalidJID, Whose, parse_jid, prepare_local, prepare_resource, whose
+from minimixproxy.lenient_profiles import NODEPREP, RESOURCEPREP, LenientProfile
 
 
 class ParseJID(TestCase):
@@ -41,15 +42,9 @@ class ParseJID(TestCase):
         self.assertRaises(InvalidJID, prepare_resource, long)
 
     def test_those_that_become_long_cost_little(self) -> None:
-        """One character may become eighteen: what is too long then is not looked at character by character."""
-        looked_at: list[int] = []
-        look = Profile.check_prohibiteds
-
-        def counted(profile: Profile, text: str) -> None:
-            looked_at.append(len(text))
-            look(profile, text)
-
-        self.patch(Profile, "check_prohibiteds", counted)
+        """One character may become eighteen: what is too long then is looked at no more."""
+        looked_at: list[str] = []
+        self.patch(Profile, "check_prohibiteds", lambda _profile, text: looked_at.append(text))
         self.patch(nameprep, "prepare", lambda _text: self.fail("a domain"))
         for text in ("\ufdfa" * 1023, "\ufdfa" * 341):
             for part in (f"{text}@", f"a@{text}", f"a@{text}.b"):
@@ -57,8 +52,21 @@ class ParseJID(TestCase):
             self.assertRaises(InvalidJID, prepare_resource, text)
             self.assertRaises(InvalidJID, prepare_local, text)
         self.assertEqual(looked_at, [])
-        self.assertEqual(prepare_resource("ab" * 500), "ab" * 500)
-        self.assertEqual(looked_at, [2], "each character once")
+
+    def test_a_long_one_costs_as_little_as_a_short_one(self) -> None:
+        """Who has a long nick would make each stanza cost a hundred times as much. What it is made of is known."""
+        looked_at: list[str] = []
+        look = LenientProfile._look_at
+
+        def counted(profile: LenientProfile, character: str) -> int:
+            looked_at.append(character)
+            return look(profile, character)
+
+        self.patch(LenientProfile, "_look_at", counted)
+        for _ in range(3):
+            for text in ("\u00e9a" * 300, "\u00e9b" * 300, "ab" * 500):
+                self.assertEqual(parse_jid(f"{text}@a.test/{text}").full, f"{text}@a.test/{text}")
+        self.assertLessEqual(len(looked_at), 2 * len("\u00e9ab"), "each character once, by each profile")
 
     def test_of_ascii_the_profiles_change_letters_only(self) -> None:
         """Each character, in each place: what is let through at once is what the profiles let through."""
@@ -72,8 +80,8 @@ class ParseJID(TestCase):
 
     def _same_as_the_profiles(self, text: str) -> None:
         for prepare, profile in [
-            (prepare_local, jids._nodeprep),
-            (prepare_resource, jids._resourceprep),
+            (prepare_local, NODEPREP),
+            (prepare_resource, RESOURCEPREP),
             (jids._prepare_domain, nameprep),
         ]:
             if profile is nameprep and (not text or text.endswith(".")):

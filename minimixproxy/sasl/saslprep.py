@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stringprep
 
-from minimixproxy.jids import normalized
+from minimixproxy.lenient_profiles import normalized
 
 _PROHIBITED = (
     stringprep.in_table_c12,

@@ -18,7 +18,7 @@ class SaslprepTest(unittest.TestCase):
             self.assertRaises(SaslprepError, saslprep, text)
 
     def test_marks_that_unicode_3_2_does_not_know_stay_in_their_order(self) -> None:
-        """In another order they are somebody else's name: see `jids.normalized`."""
+        """In another order they are somebody else's name: see `lenient_profiles.normalized`."""
         for text in ("q\U0001e014\U0001e8d5", "q\U0001e8d5\U0001e014", "bo\u1e9e"):
             self.assertEqual(saslprep(text), text)
 
