@@ -186,7 +186,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "wire.recognizing": {"MOST": 8192, "LARGEST": 1024, "MOST_ATTRIBUTES": 16},
     "wire.xmlstream": {"SLICE": 0.0025},
     "wire.framing": {"PARSER_LIFE": 256 * 1024, "MAX_HEADER": 10_000, "MAX_DEPTH": 100_000, "_DEEP": 1000},
-    "jids": {"_MAX_PART": 1023, "_CACHED": 16384, "_LONGEST_CACHED": 256},
+    "jids": {"_CACHED": 16384, "_LONGEST_CACHED": 256, "_CACHED_LONG": 128, "_LONGEST": 3069},
+    "lenient_profiles": {"MAX_PART": 1023},
     "logs.logger": {"MAX_VALUE": 300, "MAX_VALUES": 20, "MAX_TRACE": 64 * 1024, "MAX_TRACE_LINE": 2000},
     "logs.flood": {
         "BURST": 50,
@@ -251,7 +252,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     },
     "c2s.upstream.managing": {"_MOST": 10_000, "MAX_BEFORE_ENABLED": 100},
     "c2s.upstream.sending": {"WINDOW": 3072},
-    "xep.mentions": {"MAX_MENTIONS": 100},
+    "xep.mentions": {"MAX_MENTIONS": 100, "LONGEST_ADDRESS": 256, "LONGEST_URI": 2304, "MAX_PLACES": 1000},
     "xep.displayed": {"MAX_ID": 1024, "MAX_ITEMS": 1000, "MAX_CHATS": 100},
     "xep.muc_addresses": {"MAX_READ": 65536, "MOST_TAGS": 400},
     "minimix.pausing": {"ALLOWANCE": 65536, "LONGEST": 30},
@@ -287,7 +288,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     },
     "minimix.commands.executions": {"TIMEOUT": 600, "MAX_OPEN": 32, "MAX_BYTES": 1024**2, "MAX_ENDED": 64},
     "minimix.history.read_positions": {"MAX_CURSORS": 256},
-    "xep.delays": {"LAST": 253_402_300_799, "SKEW": 86400},
+    "xep.delays": {"LAST": 253_402_300_799, "SKEW": 86400, "MOST_STAMPS": 20},
     "minimix.rejoin.difference": {"MAX_COMPARED": 16384, "ALL_COMPARED": 262_144},
     "minimix.history.room_history": {
         "SHORT_REPLAY": 100,

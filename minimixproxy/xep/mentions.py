@@ -6,9 +6,8 @@ Explicit mentions (XEP-0513), references of type mention (XEP-0372), and replies
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from html import unescape
 from urllib.parse import unquote
 
@@ -18,8 +17,13 @@ from minimixproxy.wire.children import children_of, children_once
 from minimixproxy.wire.stanza import Stanza, UnusableStanza, start_tag_end
 
 MAX_MENTIONS = 100  # of one message that are looked at
+LONGEST_ADDRESS = 256  # characters of a JID that is read
+LONGEST_URI = 9 * LONGEST_ADDRESS  # the same, where each character may be three escapes
 _EXPLICIT = frozenset({(NS_MENTIONS, "mention"), (NS_REFERENCE, "reference"), (NS_REPLY, "reply")})
 _SPECIAL = re.compile("[&<>'\"]")
+_ESCAPES = (("&lt;", "<"), ("&gt;", ">"), ("&apos;", "'"), ("&quot;", '"'), ("&amp;", "&"))
+_DOT_ABOVE = "\u0307"  # what makes the small letter of U+0130 one of two characters
+MAX_PLACES = 1000  # of a name in one text that are looked at
 # Groups of XEP-0513 §3.2.2, and what the one who is mentioned has.
 _ASSOCIATIONS = {
     **{f"{NS_MENTIONS}#{role}s": role for role in ("moderator", "participant", "visitor")},
@@ -49,24 +53,46 @@ def names(message: Stanza, who: Somebody) -> bool:
     """
     if (NS_CLIENT, "body") not in message.payloads:
         return False
-    pattern = _pattern(who.nick.strip(), who.bare)
+    words = [_folded(word) for word in (who.nick.strip(), who.bare) if word]
     text = message.raw[start_tag_end(message.raw) :].decode("utf-8", "replace")
     # Mostly nothing like it is there at all, and no parser is needed to see that.
-    if "&#" not in text and _SPECIAL.search(who.nick) is None and pattern.search(text) is None:
+    if "&#" not in text and _SPECIAL.search(who.nick) is None and not _has_one(text, words):
         return False
     bodies = (child for child in children_once(message) if (child.uri, child.name) == (NS_CLIENT, "body"))
-    return any(pattern.search(_text(body)) is not None for body in bodies)
+    return any(_has_one(_text(body), words) for body in bodies)
 
 
-@lru_cache(maxsize=1024)
-def _pattern(nick: str, bare: str) -> re.Pattern[str]:
-    words = "|".join(re.escape(word) for word in (nick, bare) if word)
-    return re.compile(rf"(?<![^\W\d_])(?:{words})(?![^\W\d_])", re.IGNORECASE)
+def _folded(text: str) -> str:
+    """Return the same for texts that differ in case only, as a regular expression has it, in a tenth of its time."""
+    return text.upper().casefold().replace(_DOT_ABOVE, "")
+
+
+def _has_one(text: str, words: Sequence[str]) -> bool:
+    folded = _folded(text)
+    return any(_stands_alone(folded, word) for word in words)
+
+
+def _stands_alone(text: str, word: str) -> bool:
+    """Tell whether a word is there as no part of a longer one; where it is very often, that is not looked into."""
+    at, met = text.find(word), 0
+    while at >= 0 and met < MAX_PLACES:
+        if not _is_letter(text[max(0, at - 1) : at]) and not _is_letter(text[at + len(word) : at + len(word) + 1]):
+            return True
+        at, met = text.find(word, at + 1), met + 1
+    return at >= 0
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalnum() and not character.isdecimal()
 
 
 def _text(body: Stanza) -> str:
-    inside = body.raw[start_tag_end(body.raw) :]
-    return unescape(inside.rpartition(b"</")[0].decode("utf-8", "replace"))
+    inside = body.raw[start_tag_end(body.raw) :].rpartition(b"</")[0].decode("utf-8", "replace")
+    if "&#" in inside:
+        return unescape(inside)
+    for escaped, plain in _ESCAPES:
+        inside = inside.replace(escaped, plain)
+    return inside
 
 
 def is_mentioned(message: Stanza, who: Somebody) -> bool:
@@ -107,7 +133,7 @@ def _is_modified(mention: Stanza) -> bool:
 
 def _reference(reference: Stanza, who: Somebody) -> bool:
     uri = reference.get("uri") or ""
-    if reference.get("type") != "mention" or not uri.startswith("xmpp:"):
+    if reference.get("type") != "mention" or not uri.startswith("xmpp:") or len(uri) > LONGEST_URI:
         return False
     return _is_of(unquote(uri.removeprefix("xmpp:").partition("?")[0]), who)
 
@@ -120,8 +146,13 @@ _MEANS = {NS_MENTIONS: _mention, NS_REFERENCE: _reference, NS_REPLY: _reply}
 
 
 def _is_of(address: str | None, who: Somebody) -> bool:
+    """Tell whether an address is somebody's. To prepare a long one takes long; it counts only as the room writes it."""
+    if address is None or address in (who.occupant, who.bare):
+        return address is not None
+    if len(address) > LONGEST_ADDRESS:
+        return False
     try:
-        found = parse_jid(address or "")
+        found = parse_jid(address)
         return found.full == parse_jid(who.occupant).full or found.bare == parse_jid(who.bare).bare
     except InvalidJID:
         return False

@@ -11,6 +11,7 @@ from twisted.words.xish import domish
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
+from minimixproxy.jids import Address, parse_jid
 from minimixproxy.minimix.history import nick_tenure
 from minimixproxy.minimix.history.archive import answer
 from minimixproxy.minimix.history.nick_tenure import NickTenure
@@ -22,7 +23,17 @@ from minimixproxy.minimix.subprotocols.open_iqs import MAX_ID_BYTES
 from minimixproxy.minimix.subprotocols.open_queries import OpenQueries, query_key
 from minimixproxy.wire import children
 from minimixproxy.wire.stanza import MalformedStanza, Stanza, parse_stanza
-from minimixproxy.xep.delays import LAST, delay_of, format_time, parse_time, possible_time, stamp, without_delays
+from minimixproxy.xep import delays
+from minimixproxy.xep.delays import (
+    LAST,
+    MOST_STAMPS,
+    delay_of,
+    format_time,
+    parse_time,
+    possible_time,
+    stamp,
+    without_delays,
+)
 from minimixproxy.xep.muc_history import HistoryRequest
 from tests.minimix.fakes import BARE, ROOM, STREAM, World, kinds
 from tests.minimix.history.test_amendments import occupant
@@ -257,6 +268,27 @@ class ForgedDelays(SynchronousTestCase):
         message = parse_stanza(f"<message><body>x</body>{delay(PAST)}{others}{delay(PAST, None)}</message>")
         self.assertEqual(without_delays(message, ROOM).decode(), f"<message><body>x</body>{others}</message>")
         self.assertRaises(MalformedStanza, stamp, b"<message/>", ROOM, NOW)
+
+    def test_of_very_many_stamps_nobody_is_asked_who_wrote_them(self) -> None:
+        """To prepare an address may take a millisecond, and each account in the room would."""
+        asked: list[str] = []
+
+        def counted(address: str) -> Address:
+            asked.append(address)
+            return parse_jid(address)
+
+        self.patch(delays, "parse_jid", counted)
+        others = [
+            f"<delay xmlns='{DELAY}' from='{number}@x.test' stamp='2020-01-01T00:00:00Z'/>" for number in range(300)
+        ]
+        for number, left in ((MOST_STAMPS, others[:MOST_STAMPS]), (MOST_STAMPS + 1, []), (300, [])):
+            inner = "".join(others[:number])
+            message = parse_stanza(f"<message type='groupchat' from='{ROOM}/eve'><body>x</body>{inner}</message>")
+            told = without_delays(message, ROOM).decode()
+            self.assertEqual(told.count("<delay"), len(left))
+            self.assertIsNone(delay_of(message, ROOM, 2e9))
+            self.assertLessEqual(len(asked), 2 * MOST_STAMPS)
+            asked.clear()
 
     def test_of_what_is_said_now(self) -> None:
         for inner in (delay(LONG_AGO), delay(TO_COME), delay(PAST, None), delay("9999-12-31T23:59:59-12:00")):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import quote
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.jids import parse_jid
 from minimixproxy.minimix.room.importance import Importance, is_typing, of_message
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from minimixproxy.xep.mentions import MAX_MENTIONS, Somebody, is_mentioned, names
+from minimixproxy.xep import mentions
+from minimixproxy.xep.mentions import MAX_MENTIONS, MAX_PLACES, Somebody, is_mentioned, names
 from tests.minimix.fakes import BARE, ROOM, split
 
 ALICE = Somebody(BARE, f"{ROOM}/Alice", "id-alice", frozenset({"member", "moderator"}))
@@ -122,6 +127,20 @@ class NamesTests(SynchronousTestCase):
         ):
             self.assertEqual(self.found(text, nick), expected, (nick, text))
 
+    def test_in_any_case_as_regular_expressions_have_it(self) -> None:
+        """Of each character that has a case."""
+        cased = [one for one in map(chr, range(0x2C00)) if len({one, one.lower(), one.upper(), one.casefold()}) > 1]
+        together = "".join(cased)
+        for one in cased:
+            who = Somebody(BARE, f"{ROOM}/{one}")
+            for found in re.findall(re.escape(one), together, re.IGNORECASE):
+                self.assertTrue(names(message(body(f"1{found}1")), who), (one, found))
+
+    def test_where_it_is_very_often(self) -> None:
+        who = Somebody(BARE, f"{ROOM}/aa")
+        for text, expected in (("a" * MAX_PLACES, False), ("a" * (MAX_PLACES + 2), True), ("a" * 9 + " aa", True)):
+            self.assertEqual(names(message(body(text)), who), expected)
+
     def test_only_in_bodies(self) -> None:
         for inner in (
             "<subject>alice</subject>" + body("hello"),
@@ -175,6 +194,19 @@ class MentionTests(SynchronousTestCase):
         stanza = message(f"<mention xmlns='{MENTION}' jid='{BARE}'/>")
         self.assertTrue(is_mentioned(stanza, Somebody(BARE, f"{ROOM}/Alice")))
         self.assertFalse(is_mentioned(message(body("alice")), ALICE))
+
+    def test_a_long_address_is_not_prepared(self) -> None:
+        """That takes a millisecond, and whoever says something may name a hundred, in each room of each account."""
+        long = "\u00e9" * 300
+        self.patch(
+            mentions, "parse_jid", lambda address: self.fail(address) if len(address) > 256 else parse_jid(address)
+        )
+        named = f"<reply xmlns='{REPLY}' to='{long}@a.test/{long}'/>" * 50
+        uri = quote(f"{long}@a.test")
+        named += f"<reference xmlns='{REFERENCE}' type='mention' uri='xmpp:{uri}'/>" * 49
+        self.assertFalse(is_mentioned(message(named), ALICE))
+        who = Somebody(f"{long}@a.test", f"{ROOM}/{long}")
+        self.assertTrue(is_mentioned(message(named), who))
 
     def test_of_very_many_the_first_are_looked_at(self) -> None:
         others = f"<mention xmlns='{MENTION}' occupantid='id-bob'/>" * MAX_MENTIONS
