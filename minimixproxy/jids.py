@@ -17,6 +17,7 @@ from unicodedata import ucd_3_2_0
 from twisted.words.protocols.jabber.xmpp_stringprep import nameprep
 
 from minimixproxy.lenient_profiles import MAX_PART, NODEPREP, RESOURCEPREP, folded, size_of
+from minimixproxy.lenient_profiles import normalized as normalized
 
 #: The beginning of the resources that account streams bind (see `installation`).
 RESOURCE_PREFIX = "minimix."

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EVERYWHERE = {"namespaces", "jids", "bounds", "counting", "logs", "timing", "config", "wire", "safety_net"}
 MAY_USE: dict[str, set[str]] = {
     "namespaces": set(),
-    "jids": set(),
+    "jids": {"lenient_profiles"},
+    "lenient_profiles": set(),
     "bounds": set(),
     "counting": set(),
     "logs": {"bounds"},
@@ -138,7 +139,18 @@ MAY_USE: dict[str, set[str]] = {
     "operator.web": {"operator", "minimix.interfaces", "minimix.commands"},
 }
 #: Rooms that do no input or output, and what they must not import for that.
-CORE = ("minimix", "stream_management", "sasl", "xep", "wire", "bounds", "counting", "jids", "namespaces")
+CORE = (
+    "minimix",
+    "stream_management",
+    "sasl",
+    "xep",
+    "wire",
+    "bounds",
+    "counting",
+    "jids",
+    "lenient_profiles",
+    "namespaces",
+)
 OUTSIDE = (
     "twisted.internet",
     "twisted.application",

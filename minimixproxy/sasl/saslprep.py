@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stringprep
 
-from minimixproxy.lenient_profiles import normalized
+from minimixproxy.jids import normalized
 
 _PROHIBITED = (
     stringprep.in_table_c12,
