@@ -434,6 +434,17 @@ class AtRandom(LifecycleTest):
         self.assertTrue(upstream.transport.aborted)
         self.assertIs(stream.state, StreamState.CLOSED)
 
+    def test_who_resumes_goes_before_who_is_in_no_hurry(self) -> None:
+        """The server keeps its stream for some minutes only."""
+        walker, began = Walker(), list[str]()
+        walker.to(Phase.OPEN)
+        take_slot(walker)
+        walker.slots.turn(lambda: began.append("patient")).ask()
+        walker.end()
+        self.assertIs(walker.life.phase, Phase.TO_RESUME)
+        walker.other.close()
+        self.assertEqual((walker.life.phase, began), (Phase.RESUMING, []))
+
     def test_a_fault_of_ours_when_it_opens(self) -> None:
         """What the server says is heard all the same."""
         walker = Walker()
