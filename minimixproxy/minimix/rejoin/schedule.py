@@ -15,7 +15,7 @@ from minimixproxy.timing.clock import Timer
 FIRST_WAIT = 1.0  # seconds, about
 LONGEST_WAIT = 300.0
 STABLE = 60.0  # seconds in the room after which a new removal is the first again
-MAX_NICKS = 5  # tried in a row, the wished one first
+MAX_NICKS = 5  # tried in a row, the wished one first; and registered ones before, if it is another one each time
 
 
 class RejoinSchedule:
@@ -31,6 +31,7 @@ class RejoinSchedule:
         "_context",
         "_due",
         "_due_at",
+        "_renamed",
         "_timer",
         "_turn",
         "attempts",
@@ -45,6 +46,7 @@ class RejoinSchedule:
         self._turn: Turn | None = None  # of an attempt: it waits for it, or the room's answer is awaited
         self._due = False  # an attempt waits for its turn
         self._asking = False  # for the registered nick
+        self._renamed = 0  # so often it was another one since this has waited
         self._conflicts = 0
         self._back_since: float | None = None
         self._due_at = 0.0  # while the timer runs
@@ -69,7 +71,7 @@ class RejoinSchedule:
         if self._back_since is not None and self._context.clock.seconds() - self._back_since >= STABLE:
             self._backoff.reset()
         self._back_since = None
-        self._conflicts = 0
+        self._conflicts = self._renamed = 0
         delay = self._backoff.next()
         self._due_at = self._context.clock.seconds() + delay
         self._timer.start(delay, self.now)
@@ -79,7 +81,7 @@ class RejoinSchedule:
 
         The next is the one that is registered for the account, if any (XEP-0045 §7.12): that is the one to wish for.
         """
-        if self._conflicts == 0:
+        if self._conflicts == 0 and self._renamed < MAX_NICKS:
             self._asking = True
             ask_reserved_nick(self._context.outlet, self._context.room, self._reserved)
         elif self._conflicts < MAX_NICKS - 1:
@@ -94,6 +96,7 @@ class RejoinSchedule:
             return
         self._asking = False
         if nick is not None and prepare_resource(nick) != prepare_resource(self._appearance.wished_nick):
+            self._renamed += 1
             self._appearance.wish_for(nick)
         else:
             self._conflicts = 1
@@ -108,7 +111,7 @@ class RejoinSchedule:
     def succeeded(self) -> None:
         """The account is in the room."""
         self.stop()
-        self._conflicts = self.attempts = 0
+        self._conflicts = self._renamed = self.attempts = 0
         self._back_since = self._context.clock.seconds()
 
     def stop(self) -> None:

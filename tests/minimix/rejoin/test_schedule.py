@@ -114,6 +114,24 @@ class ReturnTests(SynchronousTestCase):
             self.clock.advance(LONGEST_WAIT)
             self.assertEqual(self.take(), ["alice"])
 
+    def test_a_room_that_names_another_registered_nick_each_time(self) -> None:
+        """It does not decide how often the account tries: all accounts come back at one pace."""
+        tried = []
+        for number in range(50):
+            if not self.back.other_nick():
+                break
+            while self.around.asked:
+                self.around.registered(f"n{number}")
+            tried += self.take()
+        others = ["n4" + "_" * number for number in range(1, MAX_NICKS)]
+        self.assertEqual(tried, [f"n{number}" for number in range(MAX_NICKS)] + others)
+        self.back.later()
+        self.clock.advance(LONGEST_WAIT)
+        self.assertEqual(self.take(), ["n4"])
+        self.assertEqual(self.refused(), [])
+        self.around.registered("m")
+        self.assertEqual(self.take(), ["m"])
+
     def test_each_of_them_is_a_nick(self) -> None:
         """Also where the wished one is as long as can be, or is written from right to left (RFC 3454 §6)."""
         for wished, first in (
