@@ -7,6 +7,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from random import Random
 
+LONGEST_CACHED = 256  # characters of an asker whose weights are known
+
 Load = Callable[[str], int]  # resource -> requests it has open
 Policy = Callable[[Sequence[str], str, Load], str]  # candidates (never empty, as they came), asker, load -> one
 
@@ -60,7 +62,8 @@ def by_sender(candidates: Sequence[str], asker: str, _load: Load) -> str:
 
     A resource that goes or comes moves only its own askers.
     """
-    return max(candidates, key=lambda resource: _weight(asker, resource))
+    weight = _weight if len(asker) <= LONGEST_CACHED else _weight.__wrapped__
+    return max(candidates, key=lambda resource: weight(asker, resource))
 
 
 @lru_cache(maxsize=65536)

@@ -26,12 +26,14 @@ from typing import Any
 
 from twisted.words.protocols.jabber import xmpp_stringprep
 
-from minimixproxy.jids import Address, InvalidJID, parse_jid
+from minimixproxy.jids import Address, InvalidJID, owned_part, parse_jid
 
 MAX_PART = 1023  # bytes of a resource or local part, RFC 6122 §2.1
 _TOKEN = "@"
 _SPELLED = "@0"  # no token has a 0 there
 _CACHED = 16384
+_LONGEST_CACHED = 256  # characters: the cache is bounded in bytes, too
+_CACHED_LONG = 128  # of what is longer
 
 # XEP-0106 §4.1. The backslash is always escaped, which every unescaping undoes alike.
 _ESCAPED = {char: f"\\{ord(char):02x}" for char in " \"&'/:<>@\\"}
@@ -47,7 +49,8 @@ class UnknownAddress(ValueError):
 class Translator:
     """Translates for one domain. `key`: secret of this installation; `lifetime`: seconds a token outlives its use.
 
-    `full` is told when the table is full, so that the least recently used token is forgotten.
+    `full` is told when the table is full, so that the least recently used token is forgotten: of those of the JID's
+    domain if that has more than half of all. Accounts cost a domain nothing, and so do subdomains: they count as one.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Translator:
         self._lifetime = lifetime
         self._full = full
         self._tokens: OrderedDict[str, tuple[str, float]] = OrderedDict()  # least recently used first
+        self._of: dict[str, OrderedDict[str, None]] = {}  # the same tokens, by what the JID's domain is part of
 
     def address_of(self, jid: str) -> str:
         """Return the address that stands for a prepared JID, in the resource of the domain."""
@@ -116,12 +120,21 @@ class Translator:
     def _remember(self, token: str, jid: str) -> None:
         now = self._clock()
         self._tokens[token] = jid, now + self._lifetime
+        of_domain = self._of.setdefault(_domain_of(jid), OrderedDict())
+        of_domain[token] = None
         self._tokens.move_to_end(token)
+        of_domain.move_to_end(token)
         while self._oldest_expiry() <= now:
-            self._tokens.popitem(last=False)
+            self._forget(next(iter(self._tokens)))
         if len(self._tokens) > self._max_tokens:
-            self._tokens.popitem(last=False)
+            self._forget(next(iter(of_domain if len(of_domain) > self._max_tokens // 2 else self._tokens)))
             self._full("max_tokens")
+
+    def _forget(self, token: str) -> None:
+        domain = _domain_of(self._tokens.pop(token)[0])
+        del self._of[domain][token]
+        if not self._of[domain]:
+            del self._of[domain]
 
     def _oldest_expiry(self) -> float:
         return next(iter(self._tokens.values()))[1]
@@ -132,6 +145,10 @@ class Translator:
             raise UnknownAddress("unknown or expired token")
         self._remember(token, known[0])
         return known[0]
+
+
+def _domain_of(jid: str) -> str:
+    return owned_part(jid.partition("/")[0].rpartition("@")[2])
 
 
 def _spell(jid: str) -> str:
@@ -155,15 +172,13 @@ def unescape(local: str) -> str:
     return _CODE.sub(lambda match: _UNESCAPES[match.group()], local)
 
 
-@lru_cache(maxsize=_CACHED)
 def _fits_resource(jid: str) -> bool:
     """Tell whether the JID can be a resource that every preparation in use leaves as it is."""
-    return _fits(jid, xmpp_stringprep.resourceprep)
+    return (_fits_cached if len(jid) <= _LONGEST_CACHED else _fits_long)(jid, xmpp_stringprep.resourceprep)
 
 
-@lru_cache(maxsize=_CACHED)
 def _fits_local(local: str) -> bool:
-    return _fits(local, xmpp_stringprep.nodeprep)
+    return (_fits_cached if len(local) <= _LONGEST_CACHED else _fits_long)(local, xmpp_stringprep.nodeprep)
 
 
 def _fits(text: str, profile: Any) -> bool:
@@ -176,3 +191,7 @@ def _fits(text: str, profile: Any) -> bool:
         return bool(profile.prepare(text) == text == unicodedata.normalize("NFKC", text))
     except UnicodeError:
         return False
+
+
+_fits_cached = lru_cache(maxsize=_CACHED)(_fits)
+_fits_long = lru_cache(maxsize=_CACHED_LONG)(_fits)

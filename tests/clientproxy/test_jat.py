@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
+from minimixproxy.clientproxy import choosing, jat
 from minimixproxy.clientproxy.jat import MAX_PART, Translator, UnknownAddress, unescape
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 
@@ -224,6 +225,28 @@ class TokenTests(unittest.TestCase):
         self.assertEqual((len(translate), forgotten), (3, ["max_tokens"]))
         translate.jid_of(addresses[0])
         self.assertRaises(UnknownAddress, translate.jid_of, addresses[1])
+
+    def test_a_domain_with_many_pushes_out_its_own(self) -> None:
+        """Accounts, and subdomains, cost it nothing; what others have lasts."""
+        translate, clock = translator(max_tokens=10)
+        long = "x" * 1023
+        others = [translate.address_of(f"a@b{number}.test/{long}") for number in range(4)]
+        for number in range(100):
+            translate.address_of(f"{number}@{number}.evil.test/{long}")
+        self.assertEqual(len(translate), 10)
+        for number, address in enumerate(others):
+            self.assertEqual(translate.jid_of(parse_jid(address)).full, f"a@b{number}.test/{long}")
+        clock.advance(10**6)
+        translate.address_of(f"a@c.test/{long}")
+        self.assertEqual((len(translate), list(translate._of)), (1, ["c.test"]))
+
+    def test_long_ones_are_not_many_in_caches(self) -> None:
+        before = jat._fits_cached.cache_info().currsize, choosing._weight.cache_info().currsize
+        for number in range(50):
+            translator()[0].address_of(f"{number:0300}@b.test/x")
+            choosing.by_sender(["a", "b"], f"{number:0300}@b.test", lambda _resource: 0)
+        after = jat._fits_cached.cache_info().currsize, choosing._weight.cache_info().currsize
+        self.assertEqual(after, before)
 
     def test_expired_ones_take_no_room(self) -> None:
         translate, clock = translator(lifetime=10.0)
