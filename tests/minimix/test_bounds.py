@@ -366,6 +366,20 @@ class WhatClientsSay(SynchronousTestCase):
         self.world.clock.advance(PATIENCE)
         self.assertLess(self.used(), CLIENT_BYTES - 9000)
 
+    def test_questions_to_archives_of_rooms_of_which_it_is_not_known_whether_they_have_any(self) -> None:
+        (self.phone,) = self.world.joined("laptop")
+        question = f"<iq type='set' id='q' to='{ROOM}'><query xmlns='{NS_MAM}' queryid='q'/>{BIG}</iq>"
+        for _ in range(60):
+            self.world.client(self.phone, question)
+            self.used()
+        refused = self.phone.take()
+        self.assertTrue(all(b"<resource-constraint " in error.raw and error["id"] == "q" for error in refused))
+        self.assertTrue(10 < len(refused) < 30, len(refused))
+        (asked,) = self.world.stream.take()
+        self.world.room(f"<iq type='error' from='{ROOM}' to='{STREAM}' id='{asked['id']}'/>")
+        self.assertEqual(len(self.world.stream.take()) + len(self.phone.take()), 60 - len(refused))
+        self.assertLess(self.used(), 1000)
+
     def test_changes_of_nick(self) -> None:
         (self.phone,) = self.world.joined("laptop")
         half = CLIENT_BYTES // 2

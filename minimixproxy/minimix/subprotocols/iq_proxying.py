@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from minimixproxy.bounds.byte_budget import OBJECT
 from minimixproxy.jids import Address, InvalidJID, parse_jid, whose
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.local_accounts import with_clients
@@ -98,13 +99,16 @@ class IQProxyHandler(Subprotocol):
 
     def _ask_archive(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
         """A question to a room's archive: where the room keeps none, it is the account's own history."""
-        if occupancy.info.archive is None:
+        if occupancy.info.archive is not None:
+            self._answer_from_archive(session, stanza, occupancy)
+        elif self._sessions.budget.take(OBJECT + len(stanza.raw)):
             occupancy.info.refresh(lambda: self._answer_when_known(session, stanza, occupancy))
         else:
-            self._answer_from_archive(session, stanza, occupancy)
+            self._refuse(session, stanza, "wait", "resource-constraint", "too much waits already")
 
     def _answer_when_known(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
         """The room has told of itself, or never will: who asked may be gone by now, and the account not in it."""
+        self._sessions.budget.give_back(OBJECT + len(stanza.raw))
         if session not in self._sessions:
             return
         if self._rooms.get(occupancy.room) is occupancy:
