@@ -33,7 +33,7 @@ async def node_killed(world: ClusterWorld) -> str:
     """It is started at once, or its machine is away for a while."""
     node, seconds = _some_node(world), world.dice.choice((0.0, _some_time(world)))
     world.down.add(node)
-    await deferToThread(node.process.kill)
+    await world.kill(node)
     await pause(seconds)
     world.down.discard(node)
     return f"{node.name} was killed, and away for {seconds:.1f} s"
@@ -68,7 +68,7 @@ async def machine_dies(world: ClusterWorld) -> str:
     world.down.add(node)
     for other in others:
         cut(node.host, other)
-    await deferToThread(node.process.kill)
+    await world.kill(node)
     await pause(seconds)
     for other in others:
         join(node.host, other)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -19,11 +21,26 @@ from chaos.writers import Place
 from tests.integration.faults import pause
 from tests.integration.hosts import CLIENTS, HostedNode
 from tests.integration.network import join
+from tests.integration.processes import LoggedProcess
 
 LOOK = 0.2  # seconds between looks whether a node has ended
 AGAIN = 1.0  # seconds until it is started again, as systemd does
 ENDS = re.compile("this proxy ends")  # a node that finds out that it is over says so, and must not be silent
+SOON = 1.0  # seconds in which what somebody says is given out
 CALM = 60.0  # seconds in which nodes are to be there again
+
+
+class Kill(NamedTuple):
+    """A node's process was killed."""
+
+    process: LoggedProcess
+    time: float
+
+    def still_had(self, jid: str) -> bool:
+        """Whether it had a session, by its log, whose end it had not heard of."""
+        begun, over = f"session of {jid} is bound", f"session of {jid} ends"
+        lines = self.process.lines
+        return sum(begun in line for line in lines) > sum(over in line for line in lines)
 
 
 class ClusterWorld(World):
@@ -38,6 +55,7 @@ class ClusterWorld(World):
         self.earlier = earlier
         self.upgraded = earlier is None
         self.down: set[HostedNode] = set()
+        self.kills: list[Kill] = []
         self._keeping = True
         self._number = nodes
         self._kind = SERVERS[server]
@@ -83,6 +101,10 @@ class ClusterWorld(World):
                 if self._keeping and node not in self.down:
                     await deferToThread(node.start)
 
+    async def kill(self, node: HostedNode) -> None:
+        self.kills.append(Kill(node.process, time.time()))
+        await deferToThread(node.process.kill)
+
     async def before_proof(self) -> None:
         """Everything reaches everything, and nodes run."""
         self.down.clear()
@@ -102,10 +124,11 @@ class ClusterWorld(World):
         return faults + await deferToThread(self.audit.wrong)
 
     async def admit(self) -> None:
-        """Let devices hear twice what may come twice."""
+        """Let devices hear twice what may come twice, and miss what a killed process sent to where they had been."""
         for somebody in self.people:
             taken_over = await deferToThread(self.audit.twice, somebody.account.jid)
             for device in somebody.devices:
+                device.may_miss = may_miss(device, somebody.account.jid, self.kills, self.times)
                 if not isinstance(device, KnowsIds):
                     device.in_between += may_come_twice(device, taken_over)
 
@@ -119,6 +142,20 @@ class ClusterWorld(World):
         self._keeping = False
         await super().end()
         await deferToThread(self.site.stop)
+
+
+def may_miss(device: Returning, account: str, kills: Iterable[Kill], times: Mapping[str, float]) -> set[str]:
+    """What was said between the end of a connection and that of the process that served it, and had not heard of it.
+
+    It had given that out to a device that was not there any more (docs/limits.md). `times`: when things were said.
+    """
+    jid = f"{account}/{device.name.rpartition('/')[2]}"
+    windows = [
+        (left - SOON, kill.time + SOON)
+        for kill in kills
+        if (left := device.gone_at(kill.time)) is not None and kill.still_had(jid)
+    ]
+    return {body for body, said in times.items() if any(begin <= said <= end for begin, end in windows)}
 
 
 def may_come_twice(device: Returning, taken_over: list[Twice]) -> Counter[str]:

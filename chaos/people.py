@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from random import Random
 
@@ -57,6 +57,9 @@ class Returning(Listener):
     failures = 0
     known = 0  # messages that came again, as they may
     relayed = False  # by one that acknowledges for it: what it got since it was last answered it may get again
+    may_miss: Collection[str] = ()  # what a killed process took to be given to this one, which had gone
+    came: Sequence[float] = ()  # when its connections began ...
+    left: Sequence[float] = ()  # ... and ended
     _proven = _earlier = 0.0  # when it said what was answered last, and before that, on this connection
     _settled = 0  # the last connection of which it is known what may come again
 
@@ -79,6 +82,7 @@ class Returning(Listener):
             self.ready = False
             if self.connections:
                 self.client.drop()
+                self.left = (*self.left, time.time())
                 self._settle()
             wait, self.away = self.away or self.dice.uniform(0.1, 1.5), 0.0
             await pause(wait)
@@ -98,6 +102,7 @@ class Returning(Listener):
 
     async def connect(self) -> None:
         await super().connect()
+        self.came = (*self.came, time.time())
         self.clients = (*self.clients, self.client)
 
     async def _stay(self) -> None:
@@ -117,10 +122,15 @@ class Returning(Listener):
             await pause(LOOK)
 
     async def go(self) -> None:
-        """Close the stream: what was sent before comes before the end."""
+        """Close the stream: what was sent before comes before the end, unless the other side has ended it."""
         await self.client.close()
-        if self.client.stream_closed:
+        if self.client.stream_closed and not any(one.raw.startswith(b"<stream:error") for one in self.client.received):
             self._settled = self.connections
+
+    def gone_at(self, when: float) -> float | None:
+        """Return since when it had been without a connection by then; None: it had one, or had not had any."""
+        came = max((one for one in self.came if one < when), default=when)
+        return next((left for left in self.left if came < left < when), None)
 
     async def quit(self) -> None:
         """For good."""

@@ -134,7 +134,8 @@ def _messages(world: World, somebody: Somebody, room: str, again: set[str]) -> l
     for device in somebody.devices:
         counts = +device[room].counts
         heard = [body for body, count in counts.items() for _ in range(1 if body in again else count)]
-        wrong = verdict(heard, taken, world.said[room], device.in_between)
+        due = [body for body in taken if counts[body] or body not in device.may_miss]
+        wrong = verdict(heard, due, world.said[room], device.in_between)
         faults += [f"{device.name} ({device.kind}) in {room}: {wrong}"] if wrong else []
         faults += [f"    {line}" for line in _heard_twice(device, device[room], again)] if wrong else []
     return faults
