@@ -51,8 +51,8 @@ class PrivateMessages:
         self._budget = budget
         self._waiting: list[_Waiting] = []
         for private in kept:
-            if self._has_place(private):
-                self._waiting.append(_Waiting(private, _sender_of(private)))
+            if self._has_place(private, sender := _sender_of(private)):
+                self._waiting.append(_Waiting(private, sender))
             else:
                 journal.private_given(private.sequence)
 
@@ -62,20 +62,24 @@ class PrivateMessages:
     def __iter__(self) -> Iterator[KeptPrivate]:
         return (waiting.private for waiting in self._waiting)
 
-    def keep(self, stanza: Stanza, now: float, to: Iterable[SessionPort] = ()) -> None:
-        """Keep a message with the time of its arrival, if it says something. `to`: sessions that are given it now."""
+    def keep(self, stanza: Stanza, now: float, to: Iterable[SessionPort] = (), sender: str | None = None) -> None:
+        """Keep a message with the time of its arrival, if it says something. `to`: sessions that are given it now.
+
+        `sender`: who says it (see `Senders`), where that is more than the nick by which it comes.
+        """
         if not says_something(stanza):
             return
         raw = stamp(without_delays(stanza, self._room), self._room, now)
         private = KeptPrivate(self._journal.next_sequence(), raw)
-        if self._has_place(private):
-            self._waiting.append(_Waiting(private, _sender_of(private), dict.fromkeys(to, private.sequence)))
+        sender = sender if sender is not None else _sender_of(private)
+        if self._has_place(private, sender):
+            self._waiting.append(_Waiting(private, sender, dict.fromkeys(to, private.sequence)))
             self._journal.private_kept(private)
 
-    def _has_place(self, private: KeptPrivate) -> bool:
+    def _has_place(self, private: KeptPrivate, sender: str) -> bool:
         """Make place for one; False if there is none even without the others."""
         while len(self._waiting) >= MAX_KEPT or not self._budget.take(_cost(private)):
-            first = self._first_to_go(private)
+            first = self._first_to_go(private, sender)
             if first is None or not first.under_way:
                 self.log.warn(
                     "more than {limit} private messages or {bytes} bytes of {room} wait for a client of {account}, or "
@@ -91,12 +95,12 @@ class PrivateMessages:
             self._done(first)
         return True
 
-    def _first_to_go(self, new: KeptPrivate) -> _Waiting | None:
+    def _first_to_go(self, new: KeptPrivate, sender: str) -> _Waiting | None:
         """Return the oldest message of the occupant who has most bytes waiting, those of a new message among them."""
         costs: Counter[str] = Counter()
         for waiting in self._waiting:
             costs[waiting.sender] += _cost(waiting.private)
-        if (sender := _sender_of(new)) in costs:
+        if sender in costs:
             costs[sender] += _cost(new)
         most = max(costs, key=costs.__getitem__, default=None)
         return next((waiting for waiting in self._waiting if waiting.sender == most), None)

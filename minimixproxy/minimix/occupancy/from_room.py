@@ -304,7 +304,8 @@ class FromRoom:
         # Its place among what sessions are given, for those that tell how far they have got.
         sequence = self._parts.context.journal.next_sequence() if self._parts.outlet.listener.active else None
         if all(session.managed for session in attendance.attached):  # or there is none
-            attendance.privates.keep(stanza, wall_time(self._parts.context.clock), attendance.attached)
+            sender = self._parts.history.senders.sender_of(stanza) if stanza.readable else None
+            attendance.privates.keep(stanza, wall_time(self._parts.context.clock), attendance.attached, sender)
         attendance.attached.fork(stanza, self._parts.scales.of_private())
         if sequence is not None:
             self._tell_listener(stanza, sequence)

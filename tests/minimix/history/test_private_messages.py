@@ -55,8 +55,9 @@ class EntrustedTests(SynchronousTestCase):
         self.world.account.session_managed(session)
         return session
 
-    def whispers(self, text: str = "psst", nick: str = "bob") -> None:
-        self.world.room(f"<message type='chat' from='{ROOM}/{nick}' to='{STREAM}'><body>{text}</body></message>")
+    def whispers(self, text: str = "psst", nick: str = "bob", occupant: str = "") -> None:
+        by = f"<occupant-id xmlns='urn:xmpp:occupant-id:0' id='{occupant}'/>" if occupant else ""
+        self.world.room(f"<message type='chat' from='{ROOM}/{nick}' to='{STREAM}'><body>{text}</body>{by}</message>")
 
     def acknowledges(self, session: FakeSession) -> None:
         session.reached = math.inf
@@ -178,6 +179,16 @@ class EntrustedTests(SynchronousTestCase):
         heard = [kind for kind in kinds(self.comes("phone").take()) if kind.startswith(("bob: ", "eve: "))]
         self.assertEqual([kind for kind in heard if kind.startswith("bob: ")], ["bob: first", "bob: second"])
         self.assertIn("eve: " + "x" * 100_000, heard)
+
+    def test_who_has_another_nick_each_time_is_the_same_where_the_room_says_so(self) -> None:
+        self.world.shows("alice", "110", inner="<occupant-id xmlns='urn:xmpp:occupant-id:0' id='a'/>")
+        self.ends(self.phone, self.tablet)
+        self.whispers("first", occupant="b")
+        for number in range(MAX_KEPT + 50):
+            self.whispers("x", f"eve{number}", "e")
+        self.whispers("second", occupant="b")
+        heard = kinds(self.comes("phone").take())
+        self.assertEqual([kind for kind in heard if kind.startswith("bob: ")], ["bob: first", "bob: second"])
 
     def test_the_room_is_left(self) -> None:
         self.whispers()
