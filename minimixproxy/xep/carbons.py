@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-
-from twisted.words.xish import domish
 
 from minimixproxy.jids import Whose, whose
 from minimixproxy.namespaces import NS_CARBONS, NS_CLIENT, NS_FORWARD, NS_HINTS, NS_MUC_USER
-from minimixproxy.wire.stanza import Stanza, escape, parse_element, parse_stanza, rewrite, serialize
+from minimixproxy.wire.stanza import Stanza, escape, rewrite
+from minimixproxy.xep.forwarded import forwarded_in, qualified
 
 MARK = NS_CARBONS.encode()  # in every carbon
+_DIRECTIONS = {qualified(NS_CARBONS, "sent"), qualified(NS_CARBONS, "received")}
 
 
 def is_private(stanza: Stanza) -> bool:
@@ -22,7 +21,9 @@ def is_private(stanza: Stanza) -> bool:
 def sent_copy(stanza: Stanza, author: str, bare: str, to: str) -> bytes:
     """Return the carbon that shows `to` the private message that `author`, another client of the account, sent."""
     message = rewrite(stanza.self_contained(), {"from": author, "xmlns": NS_CLIENT})
-    carbon = (
+    if not stanza.has_payload(NS_MUC_USER, "x") and not message.endswith(b"/>"):
+        message = _marked(message, message.rindex(b"</"))
+    return (
         b"<message from='%b' to='%b' type='chat'><sent xmlns='%b'><forwarded xmlns='%b'>%b</forwarded></sent></message>"
         % (
             escape(bare),
@@ -32,19 +33,20 @@ def sent_copy(stanza: Stanza, author: str, bare: str, to: str) -> bytes:
             message,
         )
     )
-    return as_private(parse_stanza(carbon))
 
 
 def as_private(carbon: Stanza) -> bytes:
     """Return a carbon whose message says that it is a room's private one (XEP-0045 §7.5): else it opens a chat."""
-    messages = list(_messages(carbon.element))
-    if all(any(message.elements(NS_MUC_USER, "x")) for message in messages):
-        return carbon.self_contained()
-    element = parse_element(carbon.self_contained(), {"": NS_CLIENT})
-    for message in _messages(element):
-        if not any(message.elements(NS_MUC_USER, "x")):
-            message.addElement((NS_MUC_USER, "x"))
-    return serialize(element)
+    raw = carbon.self_contained()
+    for message in reversed(forwarded_in(raw, _DIRECTIONS)):
+        if not message.is_private:
+            raw = _marked(raw, message.end)
+    return raw
+
+
+def _marked(raw: bytes, end: int) -> bytes:
+    """Return `raw` with the mark in front of the end tag that begins at `end`."""
+    return b"%b<x xmlns='%b'/>%b" % (raw[:end], NS_MUC_USER.encode(), raw[end:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +65,8 @@ def carbon_of(stanza: Stanza, stream_jid: str) -> Carbon | None:
     """
     if whose(stanza.get("from"), stream_jid) is not Whose.ACCOUNT:
         return None
-    for message in _messages(stanza.element):
-        sender, to = message.getAttribute("from"), message.getAttribute("to", "")
+    for message in forwarded_in(stanza.self_contained(), _DIRECTIONS):
+        sender, to = message.attributes.get("from"), message.attributes.get("to", "")
         if stream_jid in (sender, to):
-            return Carbon(sender == stream_jid, to, message.getAttribute("id"))
+            return Carbon(sender == stream_jid, to, message.attributes.get("id"))
     return None
-
-
-def _messages(carbon: domish.Element) -> Iterator[domish.Element]:
-    """Yield what a carbon has of messages: one, if it is well made."""
-    for direction in ("sent", "received"):
-        for wrapper in carbon.elements(NS_CARBONS, direction):
-            for forwarded in wrapper.elements(NS_FORWARD, "forwarded"):
-                yield from forwarded.elements(NS_CLIENT, "message")

@@ -33,6 +33,21 @@ class TreeTests(CostCase):
         built = (await self.stanzas(self.proxy))["trees"] - before
         self.assertLess(built, 300 * 10)
 
+    async def test_private_messages(self) -> None:
+        """Of an occupant, and to one: each of an account's devices gets a copy, the server's or ours."""
+        place = await victim(self)
+        await place.laptop.iq("set", None, "<enable xmlns='urn:xmpp:carbons:2'/>")
+        many = f"<p xmlns='urn:x'>{'<a/>' * 5000}</p>"
+        before = (await self.stanzas(self.proxy))["trees"]
+        for number in range(5):
+            for sender, to in ((place.phone, "mallory"), (place.mallory, "alice")):
+                start = f"<message type='chat' id='to-{to}-{number}' to='{place.room}/{to}'>"
+                sender.send(f"{start}<body>x</body>{many}</message>")
+        for last in ("to-alice-4", "to-mallory-4"):
+            await heard(place.laptop, last)
+        built = (await self.stanzas(self.proxy))["trees"] - before
+        self.assertLess(built, 5)
+
 
 @on_both_servers
 class OwnClientTests(CostCase):

@@ -11,7 +11,8 @@ from twisted.words.xish import domish
 from minimixproxy.minimix.subprotocols import sent_copies
 from minimixproxy.minimix.subprotocols.iq_proxying import SELF_PING_AGAIN
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
+from minimixproxy.wire.trees import BUILT
+from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds, split
 
 DISCO = "http://jabber.org/protocol/disco#info"
 
@@ -204,6 +205,27 @@ class Messages(SynchronousTestCase):
             self.assertEqual(carbon.raw.count(b"muc#user"), 1)
             self.world.clock.advance(10)
             self.assertEqual((self.laptop.received, self.phone.received, tablet.received), ([], [], []))
+
+    def test_no_trees_are_made_of_copies(self) -> None:
+        """One for each device there would be: of ten thousand tags each takes tens of milliseconds."""
+        said = f"<message id='1' type='chat' to='{ROOM}/bob'><body>x</body>{'<a/>' * 900}</message>"
+        inner = said.replace("<message", f"<message xmlns='jabber:client' from='{STREAM}'")
+        forwarded = f"<forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded>"
+        wrapped = f"<message from='{BARE}' to='{{}}'>{{}}{forwarded}{{}}</message>"
+        sent, result = "<sent xmlns='urn:xmpp:carbons:2'>", "<result xmlns='urn:xmpp:mam:2' id='a'>"
+        (without_id,) = split(said.replace("id='1'", "").encode())
+        (with_id,) = split(said.encode())
+        (carbon,) = split(wrapped.format(self.laptop.jid, sent, "</sent>").encode())
+        (archived,) = split(wrapped.format(self.phone.jid, result, "</result>").encode())
+        before = BUILT.trees
+        for message in (without_id, with_id):
+            self.assertTrue(self.world.account.from_client(self.phone, message))
+        self.world.clock.advance(sent_copies.PATIENCE)
+        self.assertTrue(self.world.account.from_client(self.phone, with_id))
+        self.assertTrue(self.world.account.from_server(self.laptop, carbon))
+        self.assertTrue(self.world.account.from_server(self.phone, archived))
+        self.assertEqual(BUILT.trees, before)
+        self.assertEqual((len(self.laptop.take()), len(self.phone.take())), (3, 1))
 
     def test_copies_that_wait_are_bounded(self) -> None:
         """The oldest become ours at once."""

@@ -8,17 +8,16 @@ comes, ours does. Prosody makes none of what its sender marks as a message to an
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, Whose, parse_jid, whose
 from minimixproxy.minimix.interfaces.streams import SessionPort
-from minimixproxy.namespaces import NS_CLIENT, NS_FORWARD, NS_MAM, NS_MUC_USER
+from minimixproxy.namespaces import NS_MAM, NS_MUC_USER
 from minimixproxy.timing.clock import Clock, Timer
-from minimixproxy.wire.stanza import Stanza, parse_element, serialize
+from minimixproxy.wire.stanza import Stanza, rewrite
 from minimixproxy.xep import carbons
+from minimixproxy.xep.forwarded import forwarded_in, qualified
 
 PATIENCE = 1.0  # seconds for the server's carbon to come
 MAX_WAITING = 200  # copies of one account that wait
@@ -27,6 +26,7 @@ LONGEST_ID = 256  # characters of an id that is noted
 MAX_BYTES = 1024 * 1024  # of messages in them; beyond either, the oldest copy is ours at once
 
 _MARK = NS_MUC_USER.encode()
+_RESULT = {qualified(NS_MAM, "result")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +73,21 @@ class SentCopies:
         """Return what a session is to get in place of a result of the account's archive; None: that itself."""
         if not result.has_payload(NS_MAM, "result") or whose(result.get("from"), stream_jid) is not Whose.ACCOUNT:
             return None
-        element = parse_element(result.self_contained(), {"": NS_CLIENT})
-        own = [message for message in _archived(element) if message.getAttribute("from") == stream_jid]
-        own = [message for message in own if self._author_of(message) == session.jid]
-        for message in own:
-            message["from"] = session.jid
-        return serialize(element) if own else None
+        raw = result.self_contained()
+        own = [one.begin for one in forwarded_in(raw, _RESULT) if self._is_own(one.attributes, session, stream_jid)]
+        for begin in reversed(own):
+            raw = raw[:begin] + rewrite(raw[begin:], {"from": session.jid})
+        return raw if own else None
 
-    def _author_of(self, message: domish.Element) -> str | None:
+    def _is_own(self, attributes: Mapping[str, str], session: SessionPort, stream_jid: str) -> bool:
+        """Tell whether a session sent a message that the account stream is named the sender of."""
+        if attributes.get("from") != stream_jid:
+            return False
         try:
-            to = parse_jid(message.getAttribute("to", "")).full
+            to = parse_jid(attributes.get("to", "")).full
         except InvalidJID:
-            return None
-        return self._authors.get((to, message.getAttribute("id", "")))
+            return False
+        return self._authors.get((to, attributes.get("id", ""))) == session.jid
 
     def due(self, session: SessionPort, message: Stanza, to: str, author: str) -> None:
         """A session is to see a message to an occupant, `to` prepared, sent by `author`, the account stream."""
@@ -146,10 +148,3 @@ class SentCopies:
 
     def _ours(self, session: SessionPort, copy: _Copy) -> None:
         session.deliver(carbons.sent_copy(copy.message, copy.author, self._bare, session.jid))
-
-
-def _archived(result: domish.Element) -> Iterator[domish.Element]:
-    """Yield the messages in a message of an archive: one, if it is well made."""
-    for wrapper in result.elements(NS_MAM, "result"):
-        for forwarded in wrapper.elements(NS_FORWARD, "forwarded"):
-            yield from forwarded.elements(NS_CLIENT, "message")
