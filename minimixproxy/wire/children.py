@@ -188,6 +188,15 @@ def sole_attributes(raw: bytes, name: bytes) -> dict[str, str] | None:
     return {key: value for key, value in attributes if key != "xmlns" and not key.startswith("xmlns:")}
 
 
+def sole_text(raw: bytes, name: bytes) -> bytes | None:
+    """Return what is in the only element of that name in `raw`, as it is written; None if it takes a parser to tell."""
+    if raw.count(b"<" + name) != 1 or b":" + name in raw or b"<![CDATA[" in raw:
+        return None
+    start = raw.index(b">", raw.index(b"<" + name)) + 1
+    end = raw.find(b"</" + name, start)
+    return raw[start:end] if end >= 0 else b""
+
+
 @lru_cache(maxsize=16)
 def _needles(name: bytes) -> tuple[bytes, bytes, bytes]:
     return b"<" + name, b":" + name, b":xmpp:" + name

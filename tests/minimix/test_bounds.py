@@ -17,6 +17,7 @@ from minimixproxy.minimix.account import ANSWERS_AT_ONCE, ANSWERS_PER_SECOND
 from minimixproxy.minimix.interfaces.journal import KeptPush
 from minimixproxy.minimix.occupancy.membership import MAX_PASSWORD
 from minimixproxy.minimix.occupancy.outlet import SHOWN_TO_ALL
+from minimixproxy.minimix.rejoin.difference import subject_of
 from minimixproxy.minimix.room import budgets, own_presence
 from minimixproxy.minimix.room.budgets import HISTORY_OWN, ROOM_OWN
 from minimixproxy.minimix.room.outbox import PATIENCE
@@ -144,6 +145,24 @@ class WhatARoomShows(SynchronousTestCase):
         tablet = self.join_late()
         subject = f"subject {'x' * MAX_SUBJECT}…"
         self.assertEqual(kinds(tablet.received), ["presence bob", "presence alice 100 110", subject])
+
+    def test_no_tree_is_made_of_a_subject(self) -> None:
+        """Occupants may set it, and it is there when all accounts come back, whether or not it has a place."""
+        self.world = World(room_memory=MIB // 4, account_memory=4 * MIB)
+        (self.phone,) = self.world.joined("phone")
+        for subject in ("s&lt;" + "<a/>" * 4900, "s&lt;" * 30_000, "s&lt;<subject xmlns='urn:x'/>" + "<a/>" * 4900):
+            self.world.subject(subject)
+            for number in range(1500):
+                self.world.shows(f"m{number}")
+                self.phone.received.clear()
+            built = BUILT.trees
+            self.world.subject(subject)
+            self.assertEqual(BUILT.trees - built, 0)
+            view = self.world.account.rooms[ROOM]._attendance.view
+            self.assertEqual(subject_of(view), subject_of(view))
+            self.assertEqual(BUILT.trees - built, 0)
+            assert view.subject is not None
+            self.assertIn(b"<subject>s&lt;", view.subject.raw)
 
     def test_what_occupants_show_takes_nothing_from_subject_and_own_presence(self) -> None:
         """One who comes later is shown a subject of normal size whatever the room is full of."""

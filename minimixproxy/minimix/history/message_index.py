@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minimixproxy.minimix.interfaces.journal import KeptMessage
-from minimixproxy.wire.children import sole_attributes, top_attribute
+from minimixproxy.wire.children import sole_attributes, sole_text, top_attribute
 
 OCCUPANT = "id:"  # begins a sender that is an occupant-id; no address begins so
 _SAME = 8  # messages that say the same in the same words: so many of the last are remembered
@@ -104,11 +104,7 @@ def _text(raw: bytes) -> bytes:
 
     The same message comes from the same server, which writes it in the same way.
     """
-    if raw.count(b"<body") != 1 or b":body" in raw or b"<![CDATA[" in raw:
-        return b""
-    start = raw.index(b">", raw.index(b"<body")) + 1
-    end = raw.find(b"</body", start)
-    text = raw[start:end] if end >= 0 else b""
+    text = sole_text(raw, b"body") or b""
     for escaped, plain in _OPTIONAL:
         text = text.replace(escaped, plain)
     return text

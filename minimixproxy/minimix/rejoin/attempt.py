@@ -51,7 +51,7 @@ class RejoinAttempt:
         self._forking = PacedForking(context.room, context.clock, heard, self._told)
         self._done = done
         self._before: Snapshot = attendance.view
-        self._subject_before = ("", "")
+        self._subject_before = (b"", "")
         self._missed: MissedMessages | None = None
 
     def join(self, nick: str, appearance: Appearance, password: str | None, last_known: float, stanza_id: str) -> None:

@@ -8,6 +8,7 @@ from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix.room.snapshot import Snapshot, presence_for
 from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_MUC_USER
 from minimixproxy.safety_net import NET
+from minimixproxy.wire.children import children_of, first_of, sole_text
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, escape, parse_stanza, serialize, start_tag_end
 from minimixproxy.xep import muc
@@ -88,12 +89,19 @@ class Difference:
         return b""
 
 
-def subject_of(view: Snapshot) -> tuple[str, str]:
-    """Return how the subject reads, and who set it; both "" if there is none."""
-    if view.subject is None:
-        return "", ""
-    subject = view.subject.payload(NS_CLIENT, "subject")
-    return str(subject) if subject is not None else "", view.subject.get("from", "") or ""
+def subject_of(view: Snapshot) -> tuple[bytes, str]:
+    """Return how the subject reads, as it is written, and who set it; nothing if there is none.
+
+    It takes no tree: occupants may set one of ten thousand elements, and all accounts come back at once.
+    """
+    message = view.subject
+    if message is None:
+        return b"", ""
+    text = sole_text(message.raw, b"subject")
+    if text is None:
+        subject = first_of(children_of(message), NS_CLIENT, "subject")
+        text = subject.raw[start_tag_end(subject.raw) :] if subject is not None else b""
+    return text, message.get("from", "") or ""
 
 
 def _standing(presence: Stanza) -> tuple[str | None, str | None]:

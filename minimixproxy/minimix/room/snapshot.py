@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from html import unescape
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.bounds.shared_bytes import SharedBytes, same_text
@@ -18,8 +19,18 @@ from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.stripped_presence import stripped
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.safety_net import NET
+from minimixproxy.wire.children import children_of, first_of
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
-from minimixproxy.wire.stanza import ForkTemplate, Stanza, UnusableStanza, escape, parse_stanza, rewrite, unaddressed
+from minimixproxy.wire.stanza import (
+    ForkTemplate,
+    Stanza,
+    UnusableStanza,
+    escape,
+    parse_stanza,
+    rewrite,
+    start_tag_end,
+    unaddressed,
+)
 from minimixproxy.xep import muc
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
 
@@ -352,8 +363,9 @@ def presence_for(presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
 
 def _short_subject(message: Stanza) -> bytes:
     """Return the beginning of a subject: who joins later is shown that rather than none."""
-    subject = message.payload(NS_CLIENT, "subject")
-    text = str(subject)[:MAX_SUBJECT] + "\N{HORIZONTAL ELLIPSIS}"
+    subject = first_of(children_of(message), NS_CLIENT, "subject")
+    inside = subject.raw[start_tag_end(subject.raw) :].partition(b"<")[0] if subject is not None else b""
+    text = unescape(inside[: 10 * MAX_SUBJECT].decode("utf-8", "ignore"))[:MAX_SUBJECT] + "\N{HORIZONTAL ELLIPSIS}"
     return b"<message type='groupchat' from='%b'><subject>%b</subject></message>" % (
         escape(message.get("from", "") or ""),
         escape(text),
