@@ -60,6 +60,7 @@ class Holding:
         self._run: Run[object]
         self._lost: Callable[[StateError], None]
         self.when_over: Callable[[int], None] = lambda _number: None  # is told of each process that is over
+        self.when_told: Callable[[float, float], None] = lambda _time, _asked: None  # is told the database's time
         self.held: dict[str, float] = {}  # until when, at least: a client may be about to bind a resource
         self._questions = Questions(self.held)
         self._taking = Taking(self._take, lambda: not self._ended, clock)
@@ -178,6 +179,8 @@ class Holding:
         if thorough:
             self._thorough_at = now
         self._healed()
+        if survey.time:
+            self.when_told(survey.time, now)
         if not gone.isdisjoint(self.held):
             self._over(HeldByAnother(_FORGOTTEN))
             return

@@ -24,6 +24,7 @@ from minimixproxy.config import cluster_checks, settings
 from minimixproxy.minimix.interfaces.handed import Revive
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.service import Place
+from minimixproxy.timing.agreed_time import AgreedTime
 
 
 class ClusterPart:
@@ -50,6 +51,7 @@ class ClusterPart:
     ) -> Membership:
         """Return the service that holds accounts. `revive`: see `Holding`; `lost`: see `Holding.begin`."""
         holding = Holding(journal, accounts, revive, self._reactor)
+        holding.when_told = AgreedTime(self._reactor).told
         self.membership = Membership(self._section, self._secret, holding, lost, self._reactor)
         return self.membership
 

@@ -54,7 +54,7 @@ UPDATE holders SET ended = true WHERE number IN (
 ) RETURNING number, name, address, accounts
 """
 _LIVE = f"""
-SELECT number, name, address, accounts, draining, expires > {NOW} + 2 * {LEASE} AS is_ahead
+SELECT number, name, address, accounts, draining, expires > {NOW} + 2 * {LEASE} AS is_ahead, {NOW}::float8 AS now
 FROM holders WHERE NOT ended ORDER BY number
 """
 #: Of a row whose sign of life was given when the database's clock was ahead. Who lives gives another one in time.
@@ -104,7 +104,8 @@ class Survey:
     """How the cluster stands: who lives, who was found to be over, and accounts that nobody has.
 
     `left_by`: names of processes that have ended, and of whose accounts some are not taken yet. `anew`: by another
-    connection than the last look, perhaps to another server, to which not all was replicated.
+    connection than the last look, perhaps to another server, to which not all was replicated. `time`: what it is by
+    the database's clock, in seconds since the epoch; 0 if nobody lives.
     """
 
     live: Sequence[Holder]
@@ -112,6 +113,7 @@ class Survey:
     orphans: Sequence[str]
     left_by: Sequence[str] = ()
     anew: bool = False
+    time: float = 0.0
 
 
 class Leases:
@@ -219,7 +221,8 @@ class Leases:
         buried = [Holder(*row) for row in connection.exec_driver_sql(_BURY, (self._lease.number,))]
         connection.exec_driver_sql(_LEFT_NOTHING)
         rows = connection.exec_driver_sql(_LIVE).all()
-        live = [Holder(*found) for *found, _is_ahead in rows]
+        live = [Holder(*found) for *found, _is_ahead, _now in rows]
+        time = max((row.now for row in rows), default=0.0)
         if any(row.is_ahead for row in rows):
             connection.exec_driver_sql(_SHORTEN)
         ended = connection.exec_driver_sql(_ENDED).all()
@@ -228,7 +231,7 @@ class Leases:
         if thorough:
             orphans += connection.exec_driver_sql(_NEVER_TAKEN, (MOST_ORPHANS,)).scalars()
         anew, self._is_new = self._is_new, False
-        return Survey(live, buried, orphans, [name for _number, name in ended], anew)
+        return Survey(live, buried, orphans, [name for _number, name in ended], anew, time)
 
     def run(self, work: Callable[[Connection], _Result]) -> _Result:
         """Do something in a transaction in which this process is not over.

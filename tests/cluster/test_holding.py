@@ -52,6 +52,7 @@ class FakeLeases:
         self.deaf = False  # what is done is done, but nobody is told
         self.mine: set[str] = set()
         self.anew = False
+        self.time = 0.0
         self.asked: list[tuple[str, Any]] = []
 
     def find(self, bare: str) -> HeldBy | Adopted | None:
@@ -83,7 +84,8 @@ class FakeLeases:
     def survey(self, *, thorough: bool) -> Survey:
         self._note("survey", thorough)
         orphans, self.orphans = self.orphans, []
-        return Survey(self.live, self.buried, orphans + (self.never_taken if thorough else []), anew=self.anew)
+        all_orphans = orphans + (self.never_taken if thorough else [])
+        return Survey(self.live, self.buried, all_orphans, anew=self.anew, time=self.time)
 
     def drain(self, draining: bool) -> None:
         self._note("drain", draining)
@@ -355,6 +357,21 @@ class AskedTests(HoldingTestCase):
         self.work(0)
         self.assertIsNone(self.successResultOf(asked))
         self.assertEqual((self.journalled, self.restored), ([("adopt", BARE), ("adopt", BOB)], [BARE, BOB]))
+
+
+class TimeTests(HoldingTestCase):
+    def test_what_time_it_is_by_the_database(self) -> None:
+        """And when that was asked for."""
+        told: list[tuple[float, float]] = []
+        self.holding.when_told = lambda time, asked: told.append((time, asked))
+        self.begin()
+        self.leases.time = 5000.0
+        self.threads = []
+        self.clock.advance(LOOK)
+        self.assertEqual(told, [])
+        self.clock.advance(3)
+        self.work()
+        self.assertEqual(told, [(5000.0, LOOK)])
 
 
 class OrphanTests(HoldingTestCase):

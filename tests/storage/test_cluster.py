@@ -82,6 +82,15 @@ class TakingTests(ClusterTestCase):
         self.assertEqual(([holder.name for holder in survey.live], survey.orphans), (["node-2"], [BARE]))
         self.assertIsInstance(other.claim(), Adopted)
 
+    def test_what_time_it_is_by_the_database(self) -> None:
+        one = self.process()
+        before, survey = self.now(), one.leases.survey(thorough=False)
+        self.assertTrue(before <= survey.time <= self.now(), survey.time)
+
+    def now(self) -> float:
+        ((time,),) = self.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        return float(time)
+
     def test_who_has_ended_and_left_accounts(self) -> None:
         """As long as some of them are nobody's; not those that left none."""
         one, other, third = self.process(), self.process(), self.process()

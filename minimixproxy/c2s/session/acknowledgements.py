@@ -177,6 +177,12 @@ class Acknowledgements:
         """Return when the first write was that has not arrived, as far as anybody knows; infinity if there is none."""
         return self._look()[1]
 
+    def under_way_since(self) -> float:
+        """Return when the first write was that the other machine, be it a relay's, has not got; infinity: none."""
+        writes = [*self._older, *self._recent]
+        count = self._under_way()
+        return writes[-count][0] if count else EVERYTHING
+
     def _look(self) -> tuple[float, float]:
         """Return how far everything has arrived, and when the first write was that has not."""
         on_its_way: float = EVERYTHING

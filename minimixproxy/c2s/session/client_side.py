@@ -240,15 +240,17 @@ class ClientSide:
         """Up to which message everything delivered has come to the client's machine; infinity: all.
 
         With stream management it is what the client has acknowledged. Else: a client that closed its stream reads on
-        until ours is closed too: what is on its way will come. So it will to one that is there as far as anybody
-        knows, if it is not late: TCP acknowledges nothing at once. What was never written comes to nobody.
+        until ours is closed too: what is on its way will come, unless nothing came through for a while; it has left by
+        then. So it will to one that is there as far as anybody knows, if it is not late: TCP acknowledges nothing at
+        once. What was never written comes to nobody.
         """
         if self._management is not None:
             return self._management.reached
         written = self._acknowledgements
         assert written is not None
-        late = written.since() < self._context.clock.seconds() - ON_ITS_WAY
-        until = written.until() if self._gone or (late and not self._done) else EVERYTHING
+        since = written.under_way_since() if self._done else written.since()
+        late = since < self._context.clock.seconds() - ON_ITS_WAY
+        until = written.until() if self._gone or late else EVERYTHING
         return min(until, written.written) if self.output.incomplete else until
 
     # Stream management (XEP-0198) -------------------------------------------------------------------------------

@@ -249,6 +249,21 @@ class ReachTests(SynchronousTestCase):
                 self.client.recv(1000)
                 self.reach.heard()
 
+    def test_what_is_under_way_to_a_relay(self) -> None:
+        """Since when, whatever the client has said: nothing comes through."""
+        for relayed in (False, True):
+            self.reach = Acknowledgements(self.transport, self.clock, lambda: self.given, relayed=relayed)
+            self.assertEqual(self.reach.under_way_since(), EVERYTHING)
+            start = self.clock.seconds()
+            for number in range(1000):
+                self.write(start + number, 1000)
+            first = self.reach.under_way_since()
+            self.assertTrue(start < first < start + 999, first - start)
+            self.reach.heard()
+            self.assertEqual(self.reach.under_way_since(), first)
+            while self.reach.under_way_since() != EVERYTHING:
+                self.client.recv(100_000)
+
     def test_a_relay_that_acknowledged_everything(self) -> None:
         self.reach = Acknowledgements(self.transport, self.clock, lambda: self.given, relayed=True)
         self.reach.heard()

@@ -484,7 +484,7 @@ class EndTest(SessionTest):
         self.lab.clock.advance(0)
         self.assertEqual(client.wire.take(), b"<message id='1'/>")
 
-    def reach(self, until: float, since: float) -> None:
+    def reach(self, until: float, since: float, under_way_since: float = EVERYTHING) -> None:
         class Reach(Acknowledgements):
             def wrote(self, size: int, *, everything: bool = True) -> None:
                 """It stays at what it is."""
@@ -495,6 +495,9 @@ class EndTest(SessionTest):
             def since(self) -> float:
                 return since
 
+            def under_way_since(self) -> float:
+                return under_way_since
+
         self.session._client._acknowledgements = reach = Reach(None, self.lab.clock, lambda: 0)
         reach.written = 5
 
@@ -504,6 +507,14 @@ class EndTest(SessionTest):
         self.assertEqual(self.session.reached, 7)
         self.client.send(END)
         self.assertEqual(self.session.reached, float("inf"))
+
+    def test_a_client_that_closed_while_nothing_came_through(self) -> None:
+        """Its word came late: nobody knows whether it is there still."""
+        self.lab.clock.advance(100)
+        self.client.send(END)
+        for under_way_since, reached in ((94.0, 7), (96.0, EVERYTHING), (EVERYTHING, EVERYTHING)):
+            self.reach(7, since=1.0, under_way_since=under_way_since)
+            self.assertEqual(self.session.reached, reached)
 
     def reached_at_the_end(self, end: Callable[[], object]) -> float:
         """What the account is told of it when it leaves."""
