@@ -55,8 +55,7 @@ def _builder(subject: str, issuer: x509.Name | None, key: ec.EllipticCurvePrivat
         .issuer_name(issuer or name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_before(now - datetime.timedelta(days=2))
     )
 
 
@@ -65,6 +64,7 @@ def make_authority() -> KeyPair:
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
         _builder("minimixproxy tests", None, key)
+        .not_valid_after(datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
@@ -75,8 +75,13 @@ def make_authority() -> KeyPair:
     return KeyPair(builder.sign(key, hashes.SHA256()), key)
 
 
-def make_certificate(authority: KeyPair | None, *names: str) -> KeyPair:
-    """A server certificate for these domain names, and for 127.0.0.1; self-signed without an authority."""
+def make_certificate(
+    authority: KeyPair | None, *names: str, ends: int = 30, purpose: x509.ObjectIdentifier | None = None
+) -> KeyPair:
+    """A certificate for these domain names, and for 127.0.0.1; self-signed without an authority.
+
+    `ends`: in so many days; `purpose`: it is for nothing else.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = authority.certificate.subject if authority else None
     signer = authority.key if authority else key
@@ -87,4 +92,7 @@ def make_certificate(authority: KeyPair | None, *names: str) -> KeyPair:
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
+    builder = builder.not_valid_after(datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=ends))
+    if purpose is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
     return KeyPair(builder.sign(signer, hashes.SHA256()), key)

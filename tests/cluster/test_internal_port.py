@@ -8,6 +8,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -286,6 +287,25 @@ class TLSTest(RealCase):
         trusted.write_bytes(ours.certificate_pem())
         self.assertEqual(await self.said(there, dialler(reactor, stolen)), b"")
         self.assertTrue(self.told("it is not of this cluster, by its TLS"))
+
+    async def test_certificates_that_do_not_hold(self) -> None:
+        """One that is over, that is for something else, or that was made by a process of the cluster."""
+        ours = make_authority()
+        process = make_certificate(ours, "node-c")
+        there = self.pair(ours, "node-b")
+        for pair, chain in (
+            (make_certificate(ours, "node-a", ends=-1), b""),
+            (make_certificate(ours, "node-a", purpose=ExtendedKeyUsageOID.SERVER_AUTH), b""),
+            (make_certificate(process, "node-a"), process.certificate_pem()),
+        ):
+            directory = Path(self.mktemp())
+            directory.mkdir()
+            certificate, key = pair.write(directory, "node-a")
+            certificate.write_bytes(pair.certificate_pem() + chain)
+            here = InternalTLS(ours.write(directory, "ca")[0], certificate, key)
+            self.assertEqual(await self.said(there, dialler(reactor, here)), b"")
+            self.assertTrue(self.told("it is not of this cluster, by its TLS"), self.events)
+            self.events.clear()
 
     async def test_no_certificate(self) -> None:
         bare = TLSMemoryBIOFactory(CertificateOptions(verify=False), True, None)  # type: ignore[arg-type]
