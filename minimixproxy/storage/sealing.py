@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -116,9 +117,7 @@ def _make(file: Path) -> None:
             output.write(secrets.token_hex(32) + "\n")
             output.flush()
             os.fsync(output.fileno())
-        try:
+        with suppress(FileExistsError):
             os.link(temporary, file)
-        except FileExistsError:
-            return
     finally:
         os.unlink(temporary)

@@ -42,7 +42,7 @@ class NamesTest(SynchronousTestCase):
 
     def one(self, level: Level, *texts: str) -> None:
         (found,) = self.check()
-        self.assertEqual(found.level, level, found)
+        self.assertEqual((found.level, found.subject), (level, "DNS of example.org"))
         for text in texts:
             self.assertIn(text, found.sentence)
 

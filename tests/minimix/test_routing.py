@@ -403,7 +403,24 @@ class IQs(SynchronousTestCase):
     def test_stream_lost(self) -> None:
         self.ask(self.phone, ROOM, "1")
         self.world.stream.lost()
-        self.assertEqual([stanza.get("type") for stanza in self.phone.received], ["error"])
+        (error,) = self.phone.received
+        self.assertEqual((error["type"], error.element.error["type"]), ("error", "wait"))
+
+    def test_stream_lost_when_a_room_has_asked(self) -> None:
+        """Nobody waits for the answer on another stream, nor for that there is none."""
+        for ends in (False, True):
+            self.setUp()
+            self.world.room(f"<iq type='get' from='{ROOM}/bob' to='{STREAM}' id='7'><q xmlns='urn:q'/></iq>")
+            (asked,) = (one for one in (self.phone, self.laptop) if one.received)
+            request = asked.received[-1]
+            self.world.stream.lost()
+            self.world.stream.take()
+            if ends:
+                self.world.account.session_closed(asked)
+            else:
+                reply = f"<iq type='result' to='{ROOM}/bob' id='{request['id']}'><a xmlns='urn:q'/></iq>"
+                self.world.client(asked, reply)
+            self.assertEqual([one for one in self.world.stream.take() if one.name == "iq"], [], ends)
 
     def test_own_entry_in_a_list(self) -> None:
         wire_id = self.ask(self.phone, ROOM, "1", "<query xmlns='http://jabber.org/protocol/muc#admin'/>")

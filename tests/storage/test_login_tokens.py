@@ -72,6 +72,14 @@ class LoginTokensTests(StorageTestCase):
         self.assertEqual(self.then().devices(BARE), [])
         self.assertEqual(self.rows(), 1)
 
+    def test_withdrawn_by_the_account(self) -> None:
+        for device in (PHONE, LAPTOP):
+            self.tokens.put(BARE, device, (USED,))
+        self.now.journal.tokens_withdrawn(BARE, PHONE.id)
+        for _ in range(2):
+            self.assertEqual([device.id for device in self.now.journal.token_devices(BARE)], [LAPTOP.id])
+            self.then()
+
     def test_within_one_batch(self) -> None:
         self.tokens.put(BARE, PHONE, (USED, NEXT))
         self.tokens.withdraw(BARE, PHONE.id)

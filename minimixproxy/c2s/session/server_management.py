@@ -127,7 +127,7 @@ class ServerManagement:
 
     def handed(self, knows_state: bool) -> HandedServer | None:
         """Return what another process is to go on with; None if something is open that cannot be handed on."""
-        if not self.id or not self.counts or self.sent or self.handled.expects_again:
+        if not self.id or self.sent or self.handled.expects_again:
             return None
         return HandedServer(self.id, self.max, self.handled.received, self.handled.open, self.sent.sent, knows_state)
 
