@@ -170,5 +170,6 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual(set(_BOOKMARKS), {says.value for says in Says})
 
     def test_ago(self) -> None:
-        times = [(-5, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (10 * 86400, "10 d")]
+        times = [(-5, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h")]
+        times += [(2 * 86400 - 1, "47 h"), (2 * 86400, "2 d"), (10 * 86400, "10 d")]
         self.assertEqual([ago(seconds) for seconds, _ in times], [text for _, text in times])

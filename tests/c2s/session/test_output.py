@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.session.acknowledgements import CROSSING, EVERYTHING, Acknowledgements
 from minimixproxy.c2s.session.output import LAZY_TIME, ClientOutput
+from minimixproxy.counting.traffic import CLIENTS
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.timing.turn_shares import TURN
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -114,7 +115,7 @@ class Client:
 
 class LazyTest(SynchronousTestCase):
     def test_order(self) -> None:
-        client = Client()
+        client, sent = Client(), CLIENTS.sent
         client.output.deliver(b"1")
         client.output.deliver_all(client.lazy(b"2", b"3"))
         client.output.deliver(b"4")
@@ -123,7 +124,7 @@ class LazyTest(SynchronousTestCase):
         client.output.parts.append(b"6")
         self.assertEqual(client.transport.written, [])
         client.turn()
-        self.assertEqual(client.received, b"123456")
+        self.assertEqual((client.received, CLIENTS.sent - sent), (b"123456", 6))
 
     def test_made_as_the_client_takes_them(self) -> None:
         client = Client()

@@ -80,6 +80,7 @@ class Neighbours(SynchronousTestCase):
                 stanza = presence(gone, inner, "type='unavailable'")
                 result = as_before(stanza, before, STREAM)
                 self.assertEqual(result is not stanza, changes, f"{gone} {inner} {before}")
+                self.assertEqual(as_before(stanza, before, "") is not stanza, changes, "before there is a stream")
                 self.assertEqual(CLIENT.encode() in result.raw, changes or CLIENT in gone)
                 self.assertEqual(status.encode() in result.raw, bool(inner))
 
