@@ -393,10 +393,10 @@ def _is_sentence(node: ast.expr) -> bool:
 
 
 def _is_prose(text: str) -> bool:
-    """Tell whether people read it: four words or more, nearly all of letters only. No protocol or SQL is like that."""
+    """Tell whether people read it: three words or more, nearly all of letters only. No protocol or SQL is like that."""
     words = text.split()
     plain = sum(_PLAIN_WORD.fullmatch(word) is not None for word in words)
-    return len(words) >= 4 and plain >= 0.75 * len(words) and not set(text) & set("<>={}")
+    return len(words) >= 3 and plain >= 0.75 * len(words) and not set(text) & set("<>={}")
 
 
 def _is_assertion(call: ast.Call, keyword: ast.keyword) -> bool:

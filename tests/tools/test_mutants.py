@@ -48,6 +48,7 @@ OPERATORS: list[tuple[str, str, set[str]]] = [
     (operators.DELETE, "def f(): raise NotImplementedError", set()),
     (operators.STRING, "f('SELECT a, b FROM c WHERE d IS NULL')", {"f('~SELECT a, b FROM c WHERE d IS NULL~')"}),
     (operators.STRING, "f('default-src none; base-uri none')", {"f('~default-src none; base-uri none~')"}),
+    (operators.STRING, "f('two words')", {"f('~two words~')"}),
     (operators.STRING, "f('a word or {two}')", {"f('~a word or {two}~')"}),
     (operators.TRUTH, "zip(a, b, strict=False)", {"zip(a, b, strict=True)"}),
     (operators.STRING, "def f(a, b):\n    if a: raise C(b)\nf(d, 'e f')", set()),
