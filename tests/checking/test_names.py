@@ -76,5 +76,5 @@ class NamesTest(SynchronousTestCase):
     def test_nobody_answers(self) -> None:
         self.fault = TimeoutError()
         for found in self.check():
-            self.assertEqual(found.level, Level.UNKNOWN)
-            self.assertIn("could not be asked: TimeoutError", found.sentence)
+            self.assertEqual((found.level, found.subject), (Level.UNKNOWN, "DNS of example.org"))
+            self.assertRegex(found.says, "^_xmpps?-client._tcp.example.org could not be asked: TimeoutError$")

@@ -36,7 +36,7 @@ class SealerTests(unittest.TestCase):
         for spoilt in (
             b"",
             b"\x01",
-            sealed[:-1],
+            *(sealed[:end] for end in range(len(sealed))),
             sealed + b"x",
             b"\x02" + sealed[1:],
             sealed[:-1] + bytes([sealed[-1] ^ 1]),

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.session import client_management
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.farewell import LONGEST
-from minimixproxy.c2s.session.server_management import ASK_AFTER
+from minimixproxy.c2s.session.server_management import ASK_AFTER, ServerManagement
 from minimixproxy.minimix.interfaces.handed import HandedSession
 from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.stream_management.unacknowledged import Tracked
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from minimixproxy.wire.stanza import parse_stanza
 from tests.c2s.helpers import Lab, LabClient
 from tests.c2s.server.test_negotiation import END
 from tests.c2s.session.test_managed_upstream import UpstreamTest
@@ -294,3 +297,13 @@ class SettlingTest(HandedCase):
         client.log_in()
         client.wire.take()
         self.assertTrue(self.say(resume(self.previd), client).startswith(b"<resumed "))
+
+
+class ServerManagementTests(SynchronousTestCase):
+    def test_when_it_can_be_handed_on(self) -> None:
+        """Not before the server has said that the stream can be resumed."""
+        for inner, can in (("", False), (" id='i' resume='true' max='60'", True)):
+            management = ServerManagement("a@b/c", Clock(), lambda _data: None, lambda: None)
+            self.assertIsNone(management.handed(False))
+            management.element(parse_stanza(f"<enabled xmlns='urn:xmpp:sm:3'{inner}/>"))
+            self.assertEqual(management.handed(False) is not None, can)
