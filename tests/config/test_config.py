@@ -344,6 +344,10 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         ["[[client_proxy]] #1 server: must be a string or a list of strings"],
     ),
     "duplicate component": (PROXY_COMPLETE * 2, ['[[client_proxy]] domain "proxy.example.org" is there twice']),
+    "login twice": (
+        MINIMAL + 'logins = ["PLAIN", "SCRAM", "PLAIN"]\n',
+        ['[domain."example.org"] logins: must name each one once'],
+    ),
     "several": (
         LISTEN + "tls = 1\n" + DOMAIN + "[rooms]\nhistory = true\n",
         [

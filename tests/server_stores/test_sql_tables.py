@@ -94,6 +94,7 @@ class ProsodyTest(SQLTest):
     def test_damaged(self) -> None:
         damages: dict[str, list[Any]] = {
             "few": prosody_rows("few", iteration_count="5"),
+            "text": prosody_rows("text", iteration_count="many"),
             "nothing": prosody_rows("nothing", stored_key=None),
             "number": prosody_rows("number", stored_key=5),
             "blob": prosody_rows("blob", stored_key=b"\xff\xfe"),

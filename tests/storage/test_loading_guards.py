@@ -49,6 +49,13 @@ class AttachedRowTests(StorageTestCase):
         self.assertEqual(self.loaded(f"UPDATE rooms SET nick = NULL WHERE room = '{OTHER}'"), {ROOM: (2, {"phone": 2})})
         self.assertEqual(self.execute("SELECT room FROM rooms"), [(ROOM,)])
 
+    def test_in_a_room_without_messages(self) -> None:
+        """There is nothing in it that could have been seen."""
+        empty = self.loaded(f"DELETE FROM messages WHERE room_id = (SELECT id FROM rooms WHERE room = '{OTHER}')")[
+            OTHER
+        ]
+        self.assertEqual(empty, (0, {"phone": 0}))
+
     def test_since_no_time(self) -> None:
         """Whoever cannot be said to have seen something gets it; but no sooner than the room has something."""
         for value in ("'x'", "x'00'"):

@@ -27,6 +27,13 @@ from minimixproxy.wire.stanza import (
 from minimixproxy.xep.stanza_errors import error_reply
 
 
+class AttributesTests(TestCase):
+    def test_of_what_is_not_there(self) -> None:
+        stanza = parse_stanza("<a b='1'/>")
+        for get in (stanza.get, stanza.getAttribute):
+            self.assertEqual([get("b"), get("b", "2"), get("c"), get("c", "2")], ["1", "1", None, "2"])
+
+
 class Readable(TestCase):
     def test_payloads(self) -> None:
         for number, readable in ((MAX_PAYLOADS - 1, True), (MAX_PAYLOADS, False), (9 * MAX_PAYLOADS, False)):

@@ -18,6 +18,7 @@ from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.delays import delay_of, format_time
 from tests.examples import examples
+from tests.log_events import log_events
 from tests.minimix.fakes import ROOM, STREAM, split
 from tests.minimix.history.test_archive import RSM
 from tests.minimix.history.test_room_history import NOW, Speaker
@@ -391,6 +392,10 @@ class Info(Case):
             self.assertEqual((info.archive, done), (expected, [expected, expected]))
 
     def test_no_answer(self) -> None:
+        info, events = RoomInfo(ROOM, self.outlet), log_events(self)
+        info.refresh()
+        self.outlet.asked.pop().answered(self.answer("a"))
+        self.assertEqual(events, [])
         info = RoomInfo(ROOM, self.outlet)
         done: list[int] = []
         for answer in (None, parse_stanza("<iq type='error'><error><forbidden/></error></iq>")):
@@ -398,6 +403,7 @@ class Info(Case):
             self.outlet.asked.pop().answered(answer)
             self.assertIsNone(info.archive)
         self.assertEqual(done, [1, 1])
+        self.assertEqual(len(events), 2)
 
     def test_what_others_were_answered(self) -> None:
         info = RoomInfo(ROOM, self.outlet)
