@@ -397,7 +397,14 @@ class WebSocketTests(unittest.TestCase):
             with self.assertRaises(config.ConfigError, msg=origin) as caught:
                 self.load(f'tls = "direct"\norigins = ["{origin}"]')
             self.assertIn("must be an origin as browsers write it", str(caught.exception))
-        good = ["https://chat.example.org", "https://[::1]:8443", "http://localhost:8080", "*", "null"]
+        good = [
+            "https://chat.example.org",
+            "https://[::1]:8443",
+            "http://localhost:8080",
+            "capacitor://localhost",
+            "*",
+            "null",
+        ]
         self.assertEqual(self.load(f'tls = "direct"\norigins = {json.dumps(good)}').websocket[0].origins, tuple(good))
 
     def test_alone(self) -> None:

@@ -31,7 +31,17 @@ class RoomsTests(OwnerCase):
         self.account.rooms["two@muc.test"].state = State.INTERRUPTED
         element = self.run_command("rooms")
         (form,) = element.elements(NS_DATA, "x")
-        rows = [[str(field.value) for field in item.elements()] for item in form.elements(NS_DATA, "item")]
+        items = list(form.elements(NS_DATA, "item"))
+        columns = [(field["var"], field["label"]) for field in form.reported.elements()]
+        self.assertEqual(
+            [label for _, label in columns], ["Room", "Nick", "State", "Bookmarked", "Devices", "Messages kept"]
+        )
+        names = ["room", "nick", "state", "bookmarked", "devices", "messages"]
+        self.assertEqual(
+            [[field["var"] for field in item.elements()] for item in [form.reported, *items]],
+            [names] * (1 + len(items)),
+        )
+        rows = [[str(field.value) for field in item.elements()] for item in items]
         self.assertEqual(
             rows,
             [
