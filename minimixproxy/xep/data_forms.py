@@ -80,7 +80,7 @@ class Field:
             b"<option%b>%b</option>" % (optional_attribute("label", label), _values((value,)))
             for value, label in self.options
         )
-        if self.required and self.kind != "fixed":
+        if self.required:
             inner += b"<required/>"
         var = optional_attribute("var", self.var or None)
         label = optional_attribute("label", self.label or None)

@@ -10,6 +10,13 @@ from minimixproxy.xep import stream_management as sm
 NS = "xmlns='urn:xmpp:sm:3'"
 
 
+class BoundsTests(SynchronousTestCase):
+    def test_the_longest_id(self) -> None:
+        for size, taken in ((sm.MAX_ID, True), (sm.MAX_ID + 1, False)):
+            enabled = sm.enabled_of(parse_stanza(f"<enabled {NS} resume='1' id='{'i' * size}'/>"))
+            self.assertEqual(bool(enabled.id), taken)
+
+
 class NumbersTests(SynchronousTestCase):
     def test_a_number_of_32_bits(self) -> None:
         for text, number in (("0", 0), ("007", 7), ("4294967295", 2**32 - 1)):
