@@ -80,7 +80,9 @@ class Account:
         self._host = host
         self._planned_jid = planned_jid
         self._pausing = Pausing(bare, stream, context.clock)
-        self._answers = SharedRate(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE, context.clock.seconds)
+        self._answers, self._answers_to_rooms = (
+            SharedRate(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE, context.clock.seconds) for _ in range(2)
+        )
         parts = AccountParts(
             bare, self.sessions, self.occupancies, context, self.address, self._answer, self._displayed
         )
@@ -158,8 +160,9 @@ class Account:
             self._release.begin()
 
     def _answer(self, asker: str | None, data: bytes) -> None:
-        """All occupants of a room share what one asker gets: they are as many as they like."""
-        if self._answers.admits((asker or "").partition("/")[0]):
+        """All occupants of a room share what one asker gets: they are as many as they like. So are strangers."""
+        bare = (asker or "").partition("/")[0]
+        if (self._answers_to_rooms if bare in self.rooms else self._answers).admits(bare):
             self._stream.reply(data)
         else:
             self.log.warn("{account} is asked too much by others: requests stay without an answer", account=self.bare)

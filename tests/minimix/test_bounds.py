@@ -465,6 +465,18 @@ class WhatOthersAsk(SynchronousTestCase):
                     world.account.from_server(phone, stanza)
                 self.assertEqual(BUILT.trees - built, 0, (xml[:100], sender))
 
+    def test_strangers_of_very_many_addresses_take_nothing_from_rooms(self) -> None:
+        """Some rooms remove who does not answer their pings, and a domain has as many addresses as it likes."""
+        world = World()
+        world.joined("phone")
+        ping = "<ping xmlns='urn:xmpp:ping'/>"
+        for number in range(3 * ANSWERS_AT_ONCE):
+            world.room(f"<iq type='get' id='i' from='u{number}@evil.test/x' to='{STREAM}'>{ping}</iq>")
+        self.assertLessEqual(len(world.stream.take()), ANSWERS_AT_ONCE)
+        for sender in (ROOM, f"{ROOM}/bob"):
+            world.room(f"<iq type='get' id='r' from='{sender}' to='{STREAM}'>{ping}</iq>")
+            self.assertEqual([one["to"] for one in world.stream.take()], [sender])
+
     def test_so_much_is_answered(self) -> None:
         """A question may be a tenth of its answer: nobody fills the way to the server with those."""
         world = World()
