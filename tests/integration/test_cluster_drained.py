@@ -206,6 +206,63 @@ class DrainedTests(ClusterCase):
         await another.barrier()
         self.assertNotIn("in private", bodies(another))
 
+    async def test_twice_while_the_room_is_busy(self) -> None:
+        """From the first to the second, and right behind that to the third: each device gets each message once."""
+        one, other = await self.nodes()
+        third = self.node()
+        alice, place = await self.account("alice"), self.room()
+        phone, tablet = Device(alice, one.port, "phone"), Device(alice, other.port, "tablet")
+        for device in (phone, tablet):
+            self.addCleanup(device.drop_all)
+            await device.come()
+            await self.join(device, place)
+            await device.until_acknowledged()
+        bob = await self.witness(place)
+        tablet.answers = False
+        tablet.drop()
+        await one.process.says(f"session of {tablet.jid} sleeps", 60)
+        said: list[str] = []
+
+        async def speaks(number: int) -> None:
+            for _ in range(number):
+                said.append(f"n{len(said)}")
+                await self.say(bob, place, said[-1])
+
+        bob.send(f"<message to='{place}/alice' type='chat'><body>in private</body></message>")
+        await phone.expect("<message type='chat'><body>in private</body></message>")
+        await speaks(5)
+        for node, left in ((one, other), (other, third)):
+            if left is third:
+                await self.start(third)
+                await other.process.says(
+                    "node-2 at .* has come into the cluster", 60
+                )  # else there is nobody to hand to
+            draining = Deferred.fromCoroutine(self.drain(node, "--timeout", "0"))
+            while not draining.called:
+                await speaks(3)
+            await draining
+            await left.process.says(rf"is in {place}, as alice", 60)
+            await self.cut_off(phone)
+            await self.resumes(phone, left)
+            await speaks(3)
+        self.assertEqual(self.holder(alice), "node-2")
+        tablet.answers = True
+        await self.resumes(tablet, third)
+        for device in (phone, tablet):
+            device.send(f"<message to='{place}' type='groupchat'><body>by {device.resource}</body></message>")
+            said.append(f"by {device.resource}")
+            for each in (phone, tablet):
+                await each.expect(f"<message><body>{said[-1]}</body></message>")
+            await device.until_acknowledged()
+        for device in (phone, tablet):
+            told = bodies(device)
+            self.assertEqual([body for body in told if body != "in private"], said, device.resource)
+            self.assertEqual(told.count("in private"), 1, device.resource)
+        another = await self.client(alice, "another", proxy=third)
+        await self.join(another, place)
+        await another.barrier()
+        self.assertNotIn("in private", bodies(another))
+
     async def cut_off(self, device: Device) -> None:
         await device.until(lambda: device.line.lost is not None, "the end of the connection")
 
