@@ -268,6 +268,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "ARCHIVE_TIMEOUT": 30,
         "AGAIN": (1.0, 2.0, 4.0),
     },
+    "minimix.bookmarks.events": {"MOST_TAGS": 1000},
     "minimix.bookmarks.poller": {
         "DEBOUNCE": 0.5,
         "FIRST_RETRY": 30,

@@ -19,6 +19,9 @@ from minimixproxy.xep.bookmarks import Unreadable, room_address
 
 #: In every stanza that tells of bookmarks.
 MARK = b":bookmarks"
+MOST_TAGS = (
+    1000  # of what a server tells each session: with more it is a sign that something is written, whatever it is
+)
 
 _NODES = frozenset({NS_BOOKMARKS, NS_STORAGE})
 
@@ -45,6 +48,8 @@ def told_by_server(stanza: Stanza, bare: str) -> frozenset[str] | None:
     if MARK not in stanza.raw or stanza.name != "message" or whose(stanza.get("from"), bare) is not Whose.ACCOUNT:
         return None
     try:
+        if stanza.raw.count(b"<") > MOST_TAGS:
+            return frozenset() if stanza.has_payload(NS_PUBSUB_EVENT, "event") else None
         event = stanza.payload(NS_PUBSUB_EVENT, "event")
         if event is None:
             return None
