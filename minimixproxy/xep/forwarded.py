@@ -11,7 +11,7 @@ from xml.parsers import expat
 
 from minimixproxy.namespaces import NS_CLIENT, NS_FORWARD, NS_MUC_USER
 from minimixproxy.wire.qualified_names import SEPARATOR
-from minimixproxy.wire.trees import declared
+from minimixproxy.wire.trees import MalformedStanza, declared
 
 
 def qualified(uri: str, name: str) -> str:
@@ -37,7 +37,10 @@ class Forwarded:
 
 
 def forwarded_in(raw: bytes, wrappers: Container[str]) -> list[Forwarded]:
-    """Return the messages that are in `<forwarded/>` in one of these elements of a stanza: one, if it is well made."""
+    """Return the messages that are in `<forwarded/>` in one of these elements of a stanza: one, if it is well made.
+
+    Raises `MalformedStanza`.
+    """
     return _Search(raw, wrappers).found
 
 
@@ -58,6 +61,8 @@ class _Search:
         self._parser.EndElementHandler = self._on_end
         try:
             self._parser.Parse(self._before + raw + b"</wrapper>", True)
+        except expat.ExpatError as error:  # a server's stream is not checked
+            raise MalformedStanza(str(error)) from error
         finally:
             del self._parser  # its callbacks refer back to us
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.namespaces import NS_CARBONS
-from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.wire.fast_framing import UnreadStanza
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, parse_stanza
 from minimixproxy.xep.carbons import as_private, carbon_of, sent_copy
 from minimixproxy.xep.forwarded import forwarded_in, qualified
 
@@ -59,6 +60,16 @@ class PlacesTests(SynchronousTestCase):
     def test_deep_ones_are_not_taken_for_it(self) -> None:
         inner = b"<message xmlns='jabber:client'><body/>%b</message>" % carbon(A)
         self.assertEqual(self.found(carbon(inner)), [inner.removesuffix(b"</message>")])
+
+
+class BrokenTests(SynchronousTestCase):
+    """A server's stream is not checked: ejabberd relays prefixes that nobody declared. It is the client's affair."""
+
+    def test_it_is_said_to_be_of_no_use(self) -> None:
+        for inner in (b"<q:a/>", b"<a q:b=''/>", b"<a>&nobody;</a>", b"<a>\xff</a>", b"<a></b>"):
+            stanza = UnreadStanza(carbon(A.replace(b"<body>", inner + b"<body>")), "message", {"": "jabber:client"})
+            self.assertRaises(UnusableStanza, carbon_of, stanza, "alice@a.test/x")
+            self.assertRaises(UnusableStanza, as_private, stanza)
 
 
 class PrivateTests(SynchronousTestCase):
