@@ -127,7 +127,8 @@ class Translator:
         while self._oldest_expiry() <= now:
             self._forget(next(iter(self._tokens)))
         if len(self._tokens) > self._max_tokens:
-            self._forget(next(iter(of_domain if len(of_domain) > self._max_tokens // 2 else self._tokens)))
+            has_most = len(of_domain) > max(1, self._max_tokens // 2)  # not of this one alone
+            self._forget(next(iter(of_domain if has_most else self._tokens)))
             self._full("max_tokens")
 
     def _forget(self, token: str) -> None:

@@ -240,6 +240,15 @@ class TokenTests(unittest.TestCase):
         translate.address_of(f"a@c.test/{long}")
         self.assertEqual((len(translate), list(translate._of)), (1, ["c.test"]))
 
+    def test_the_newest_has_its_place_however_few_there_may_be(self) -> None:
+        long = "x" * 1023
+        for most in (1, 2, 3):
+            translate, _ = translator(max_tokens=most)
+            for domain in ("b.test", "b.test", "c.test", "b.test", "d.test", "d.test"):
+                jid = f"{len(translate)}@{domain}/{long}"
+                self.assertEqual(translate.jid_of(parse_jid(translate.address_of(jid))).full, jid, most)
+            self.assertEqual(len(translate), most)
+
     def test_long_ones_are_not_many_in_caches(self) -> None:
         before = jat._fits_cached.cache_info().currsize, choosing._weight.cache_info().currsize
         for number in range(50):
