@@ -53,7 +53,7 @@ def names(message: Stanza, who: Somebody) -> bool:
     """
     if (NS_CLIENT, "body") not in message.payloads:
         return False
-    words = [_folded(word) for word in (who.nick.strip(), who.bare) if word]
+    words = [word for word in map(_folded, (who.nick.strip(), who.bare)) if word]
     text = message.raw[start_tag_end(message.raw) :].decode("utf-8", "replace")
     # Mostly nothing like it is there at all, and no parser is needed to see that.
     if "&#" not in text and _SPECIAL.search(who.nick) is None and not _has_one(text, words):

@@ -124,6 +124,7 @@ class NamesTests(SynchronousTestCase):
             ("  bob  ", "bob, hello", True),
             ("x", "xylophone", False),
             ("\u7530\u4e2d", "\u7530\u4e2d \u3055\u3093", True),
+            ("\u0307", "hello (all) there", False),  # nothing is left of it
         ):
             self.assertEqual(self.found(text, nick), expected, (nick, text))
 
