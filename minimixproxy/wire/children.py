@@ -197,6 +197,16 @@ def sole_text(raw: bytes, name: bytes) -> bytes | None:
     return raw[start:end] if end >= 0 else b""
 
 
+def text_of(child: Stanza) -> str:
+    """Return all text that is in an element, as a parser reads it: the same however it is written."""
+    found: list[str] = []
+    parser = expat.ParserCreate("UTF-8", None, None)
+    parser.buffer_text = True  # else each line, and each entity, is one piece
+    parser.CharacterDataHandler = found.append
+    parser.Parse(child.raw, True)
+    return "".join(found)
+
+
 @lru_cache(maxsize=16)
 def _needles(name: bytes) -> tuple[bytes, bytes, bytes]:
     return b"<" + name, b":" + name, b":xmpp:" + name

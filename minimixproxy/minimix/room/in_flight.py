@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from html import unescape
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.minimix.history.amendments import ids_of
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.timing.clock import Clock
-from minimixproxy.wire.children import children_of, first_of
-from minimixproxy.wire.stanza import Stanza, start_tag_end
+from minimixproxy.wire.children import children_of, first_of, text_of
+from minimixproxy.wire.stanza import Stanza
 
 MAX_FOLLOWED = 100  # messages for one room
 MAX_BYTES = 256 * 1024
@@ -233,9 +232,6 @@ class InFlight:
 
 
 def _text_of(stanza: Stanza) -> int:
-    """Return the hash of a message's text, as it is written but for escapes; `NOTHING` if there is none."""
+    """Return the hash of a message's text; `NOTHING` if there is none."""
     body = first_of(children_of(stanza), NS_CLIENT, "body")
-    if body is None:
-        return NOTHING
-    inside = body.raw[start_tag_end(body.raw) :].rpartition(b"</")[0]
-    return hash(unescape(inside.decode("utf-8", "replace"))) or 1
+    return hash(text_of(body)) or 1 if body is not None else NOTHING

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from html import unescape
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.bounds.shared_bytes import SharedBytes, same_text
@@ -19,7 +18,7 @@ from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.stripped_presence import stripped
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.safety_net import NET
-from minimixproxy.wire.children import children_of, first_of
+from minimixproxy.wire.children import children_of, first_of, text_of
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import (
     ForkTemplate,
@@ -28,7 +27,6 @@ from minimixproxy.wire.stanza import (
     escape,
     parse_stanza,
     rewrite,
-    start_tag_end,
     unaddressed,
 )
 from minimixproxy.xep import muc
@@ -364,8 +362,7 @@ def presence_for(presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
 def _short_subject(message: Stanza) -> bytes:
     """Return the beginning of a subject: who joins later is shown that rather than none."""
     subject = first_of(children_of(message), NS_CLIENT, "subject")
-    inside = subject.raw[start_tag_end(subject.raw) :].partition(b"<")[0] if subject is not None else b""
-    text = unescape(inside[: 10 * MAX_SUBJECT].decode("utf-8", "ignore"))[:MAX_SUBJECT] + "\N{HORIZONTAL ELLIPSIS}"
+    text = (text_of(subject) if subject is not None else "")[:MAX_SUBJECT] + "\N{HORIZONTAL ELLIPSIS}"
     return b"<message type='groupchat' from='%b'><subject>%b</subject></message>" % (
         escape(message.get("from", "") or ""),
         escape(text),

@@ -253,6 +253,19 @@ class InFlight(Case):
             self.come_back(archive=[Told(room_id, "one")])
             self.assertEqual(self.sent(), ["two"])
 
+    def test_what_it_says_may_be_written_in_other_ways(self) -> None:
+        """The server has read it, and writes what it has read."""
+        for written, shown in (
+            ("one\r\ntwo\rthree", "one\ntwo\nthree"),
+            ("a &lt; b &amp;amp; c", "a &#60; b &#38;amp; c"),
+            ("a <![CDATA[< b &amp; <i>c</i>]]>, d", "a &lt; b &amp;amp; &lt;i&gt;c&lt;/i&gt;, d"),
+            ("<![CDATA[]]>a<![CDATA[]]>", "a"),
+        ):
+            self.setUp()
+            self.say(0, body=written)
+            self.world.says("alice", shown)
+            self.assert_nothing_is_kept()
+
     def test_rooms_that_give_other_ids(self) -> None:
         """Such a room has never shown an id of the account's; from one that has, it is another message."""
         for keeps_ids, again in ((False, ["2"]), (True, ["1", "2"])):
