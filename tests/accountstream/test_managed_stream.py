@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.accountstream.connection import ANSWER_WITHIN
 from minimixproxy.accountstream.errors import CannotOpen
 from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT
-from minimixproxy.accountstream.managed_stream import MAX_UNACKNOWLEDGED
+from minimixproxy.accountstream.managed_stream import MAX_BYTES, MAX_UNACKNOWLEDGED
 from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import MAX_REPLIES, AccountStream, StreamOptions
 from minimixproxy.minimix.interfaces.streams import Followed
@@ -179,6 +179,15 @@ class Sending(ManagedTest):
         self.assertEqual(self.told, [])
         self.sent(0)
         self.assertEqual((self.told, self.upstream.transport.aborted), (["unreachable False"], True))
+
+    def test_so_many_bytes_may_wait(self) -> None:
+        for more, ends in ((0, False), (1, True)):
+            self.setUp()
+            self.opened()
+            stanza = b"<message>%b</message>"
+            for size in (*[200_000] * (MAX_BYTES // 200_000), MAX_BYTES % 200_000 + more):
+                self.stream.send(stanza % (b"x" * (size - len(stanza) + 2)))
+            self.assertEqual(bool(self.told), ends, more)
 
     def test_a_server_that_is_asked_and_does_not_answer(self) -> None:
         """Though it says much else: the connection is no good."""

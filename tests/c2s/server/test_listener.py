@@ -512,8 +512,9 @@ class DrainTest(ListenerTest):
         other = reactor.listenTCP(number, Factory(), interface="127.0.0.1")  # type: ignore[arg-type]
         self.addCleanup(other.stopListening)
         for _ in range(2):
-            with self.assertRaises(CannotListenError):
+            with self.assertRaises(CannotListenError) as caught:
                 service.open_ports()
+            self.assertEqual(caught.exception.port, number)
             await service._closing
             self.assertFalse(any(port.running for port in service))
         await maybeDeferred(other.stopListening)
