@@ -184,7 +184,7 @@ class Sending(ManagedTest):
         for more, ends in ((0, False), (1, True)):
             self.setUp()
             self.opened()
-            stanza = b"<message>%b</message>"
+            stanza = b"<message id='1'>%b</message>"
             for size in (*[200_000] * (MAX_BYTES // 200_000), MAX_BYTES % 200_000 + more):
                 self.stream.send(stanza % (b"x" * (size - len(stanza) + 2)))
             self.assertEqual(bool(self.told), ends, more)
