@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from unittest.mock import patch
+
+from twisted.logger import capturedLogs, formatEvent
 
 from minimixproxy.sasl.tokens import Device, Token
 from minimixproxy.storage import login_tokens
@@ -154,3 +159,39 @@ class LoginTokensTests(StorageTestCase):
             self.assertEqual(tokens.devices(BARE), [])
             self.now.journal.account_forgotten(BARE)
             self.assertEqual(self.rows(), 0, change)
+
+
+class DamagedTokensTests(StorageTestCase):
+    """A token that cannot be read is none: its device logs in otherwise. The others are there."""
+
+    def test_each_column(self) -> None:
+        lab = self.lab()
+        lab.journal.login_tokens.put(BARE, PHONE, (USED,))
+        lab.journal.login_tokens.put(BARE, LAPTOP, (USED,))
+        lab.turn()
+        lab.crash()
+        whole = Path(self.state).read_bytes()
+        for column, values in {
+            "software": ("x'00'",),
+            "mechanism": ("'HT-MD5-NONE'", "x'00'"),
+            "secret": ("x'00'", "'text'", "5"),
+            "keys": ("'text'", "5"),
+            "issued": ("'text'", "x'00'"),
+            "expires": ("'text'", "x'00'"),
+            "count": ("'text'", "x'00'", "0.5"),
+            "device": ("x'00'",),
+        }.items():
+            for value in values:
+                for path in self.directory.glob("state.sqlite*"):
+                    path.unlink()
+                Path(self.state).write_bytes(whole)
+                with closing(sqlite3.connect(self.state)) as connection, connection:
+                    connection.execute(f"UPDATE login_tokens SET {column} = {value} WHERE device = '{PHONE.id}'")
+                with capturedLogs() as events:
+                    lab = self.lab()
+                tokens = lab.journal.login_tokens
+                case = f"{column} = {value}"
+                self.assertEqual((tokens.of(BARE, PHONE.id), tokens.of(BARE, LAPTOP.id)), ((), (USED,)), case)
+                told = [str(formatEvent(event)) for event in events]
+                self.assertEqual(["of login_tokens is left out: " in line for line in told], [True], (case, told))
+                lab.crash()
