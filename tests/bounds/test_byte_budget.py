@@ -15,6 +15,10 @@ class Budgets(SynchronousTestCase):
         budget.give_back(60)
         self.assertEqual((budget.take(60), budget.used), (True, 100))
 
+    def test_that_it_is_used_up_is_told_once(self) -> None:
+        budget = ByteBudget(100)
+        self.assertEqual([budget.first_report() for _ in range(3)], [True, False, False])
+
     def test_what_is_its_own_is_there_whatever_others_use(self) -> None:
         account = ByteBudget(100)
         hostile, room = ByteBudget(1000, account, 10), ByteBudget(1000, account, 10)

@@ -39,6 +39,7 @@ class UpgradeTestCase(unittest.SynchronousTestCase):
             state.writer.start(lambda *_: None)
             state.writer.stop(patiently(20))
             place.database.close()
+        self.assertTrue((place.directory / "given_out").exists(), "how far messages went is read from there later")
         (account,) = state.accounts
         return account.kept
 
