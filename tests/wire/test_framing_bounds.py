@@ -117,6 +117,18 @@ class EndTests(SynchronousTestCase):
                 self.assertEqual(events[0].size, len(large + rest))
 
 
+class AllowedDepthTests(SynchronousTestCase):
+    def test_exactly_so_deep(self) -> None:
+        """The stream itself does not count."""
+        for allowed in (5, 50):
+            for depth, fault in ((allowed, False), (allowed + 1, True)):
+                framer = Framer(FramingLimits(max_depth=3))
+                framer.allow_depth(allowed)
+                framer.feed(HEADER)
+                events = framer.feed(b"<a>" * depth + b"</a>" * depth)
+                self.assertEqual(any(isinstance(event, Fault) for event in events), fault, (allowed, depth))
+
+
 class ParserTests(SynchronousTestCase):
     """A parser goes on as long as it has nothing to keep; a new one costs more than most stanzas."""
 

@@ -13,7 +13,7 @@ from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnfit, UpstreamUnre
 from minimixproxy.c2s.session.reconnecting import ANSWER_WITHIN as RESUMED_WITHIN
 from minimixproxy.c2s.session.reconnecting import REFUSALS
 from minimixproxy.c2s.session.server_management import ANSWER_WITHIN, ASK_AFTER
-from minimixproxy.c2s.session.server_stream import MAX_UNACKNOWLEDGED, MAX_UNHANDLED
+from minimixproxy.c2s.session.server_stream import MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BYTES, MAX_UNHANDLED
 from minimixproxy.c2s.upstream import connecting
 from minimixproxy.c2s.upstream.connecting import server_framing
 from minimixproxy.c2s.upstream.credentials import Credential
@@ -213,6 +213,17 @@ class CountingTest(UpstreamTest):
         self.assertEqual(client.wire.producerState, "paused")
         client.serve(failed(b"internal-server-error"))
         self.assertEqual(client.wire.producerState, "producing")
+
+    def test_a_client_that_says_much_in_few_words_has_to_wait(self) -> None:
+        client = self.lab.client()
+        client.bind(features=SERVER_FEATURES)
+        client.serve(ENABLED)
+        large = b"<message to='b@example.org'><body>%b</body></message>" % (b"x" * 100_000)
+        for number in range(MAX_UNACKNOWLEDGED_BYTES // 100_000 + 1):
+            self.assertEqual(client.wire.producerState, "producing", number)
+            client.send(large)
+            self.turn()
+        self.assertEqual(client.wire.producerState, "paused")
 
     def test_words_that_cannot_be(self) -> None:
         for word in (ack(1), ack("x"), ENABLED, failed(b"item-not-found"), b"<what %b/>" % NS):
