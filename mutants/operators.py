@@ -112,7 +112,7 @@ class _Finder(ast.NodeVisitor):
         self._starts = [0, *(match.end() for match in re.finditer(b"\n", source))]
         self._span = (1, 1)
         self._names: frozenset[str] | None = frozenset()
-        self._end: ast.stmt | None = None  # of the function that it is in
+        self._ends: list[ast.stmt] = []  # statements behind which nothing comes in the function that it is in
 
     # -- the source
 
@@ -161,9 +161,9 @@ class _Finder(ast.NodeVisitor):
         self._decorators(node)
         self._visit_all([default for default in (*node.args.defaults, *node.args.kw_defaults) if default is not None])
         self._span = span
-        end, self._end = self._end, node.body[-1]
+        ends, self._ends = self._ends, _ends_of(node.body)
         self._visit_all(node.body)
-        self._names, self._end = names, end
+        self._names, self._ends = names, ends
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
@@ -242,7 +242,7 @@ class _Finder(ast.NodeVisitor):
 
     def visit_Return(self, node: ast.Return) -> None:
         if node.value is None or (isinstance(node.value, ast.Constant) and node.value.value is None):
-            if node is not self._end:
+            if node not in self._ends:
                 self._put(DELETE, node, "pass")
             return
         if not (isinstance(node.value, ast.Constant) and not node.value.value):  # to most callers that is the same
@@ -350,6 +350,19 @@ def _lines(node: ast.stmt) -> tuple[int, int]:
     if isinstance(body, list) and body:
         return node.lineno, max(node.lineno, body[0].lineno - 1)
     return node.lineno, node.end_lineno or node.lineno
+
+
+def _ends_of(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements of a function's body behind which nothing comes, in each branch."""
+    last = body[-1]
+    branches: list[list[ast.stmt]] = []
+    if isinstance(last, ast.If):
+        branches = [last.body, last.orelse]
+    elif isinstance(last, ast.With):
+        branches = [last.body]
+    elif isinstance(last, ast.Try):
+        branches = [last.orelse or last.body, *(handler.body for handler in last.handlers)]
+    return [last, *(end for branch in branches if branch for end in _ends_of(branch))]
 
 
 def assigned(node: ast.stmt) -> Iterator[str]:

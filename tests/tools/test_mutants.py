@@ -44,6 +44,13 @@ OPERATORS: list[tuple[str, str, set[str]]] = [
     (operators.DELETE, "raise Wrong('it is wrong')", {"pass"}),
     (operators.DELETE, "def f():\n    if a: return\n    g = None", {"def f():\n    if a: pass\n    g = None"}),
     (operators.DELETE, "def f():\n    def g(): 0\n    return None", set()),  # it changes nothing
+    (operators.DELETE, "def f():\n    try:\n        g = None\n    except A:\n        return None", set()),
+    (operators.DELETE, "def f():\n    if a:\n        return\n    else:\n        return", set()),
+    (
+        operators.DELETE,
+        "def f():\n    for a in b:\n        return",
+        {"def f():\n    for a in b:\n        pass"},
+    ),
     (operators.DELETE_LOG, "self.log.info('a {b}', b=1)", {"pass"}),
     (operators.DELETE, "def f(): raise NotImplementedError", set()),
     (operators.STRING, "f('SELECT a, b FROM c WHERE d IS NULL')", {"f('~SELECT a, b FROM c WHERE d IS NULL~')"}),
