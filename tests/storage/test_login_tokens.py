@@ -77,6 +77,13 @@ class LoginTokensTests(StorageTestCase):
         self.assertEqual(self.then().devices(BARE), [])
         self.assertEqual(self.rows(), 1)
 
+    def test_let_go(self) -> None:
+        """The account is another process's: what is known here may be withdrawn there."""
+        self.tokens.put(BARE, PHONE, (USED,))
+        self.tokens.let_go(BARE)
+        self.tokens.let_go(OTHER)
+        self.assertEqual((self.tokens.of(BARE, PHONE.id), self.rows()), ((), 1))
+
     def test_withdrawn_by_the_account(self) -> None:
         for device in (PHONE, LAPTOP):
             self.tokens.put(BARE, device, (USED,))
