@@ -300,7 +300,7 @@ class Features(Case):
 
     def test_metadata(self) -> None:
         ask = f"<iq type='get' id='1' to='{ROOM}'><metadata xmlns='{MAM}'/></iq>"
-        self.assertEqual(list(payload_of(self.iq(ask).iq, MAM, "metadata").elements()), [])
+        self.assertEqual(payload_of(self.iq(ask).iq, MAM, "metadata").children, [])
         self.fill(3)
         metadata = payload_of(self.iq(ask).iq, MAM, "metadata")
         self.assertEqual(
