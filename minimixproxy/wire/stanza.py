@@ -192,6 +192,7 @@ class Stanza:
     """
 
     __slots__ = (
+        "__weakref__",
         "_namespaces",
         "_payloads",
         "_unaddressed",
@@ -324,9 +325,11 @@ class Stanza:
         found = _PAYLOADS.of(self)
         if found is None:
             tags = payload_tags(self.raw, self._namespaces, MAX_PAYLOADS)
-            found = _PAYLOADS.keep(self, _Payloads(tuple([split_name(name) for name, _ in tags]), tags))
+            found = _Payloads(tuple([split_name(name) for name, _ in tags]), tags)
             if len(tags) <= FEW_PAYLOADS:
                 self._payloads, self.met = found
+            else:
+                _PAYLOADS.keep(self, found)
         return found
 
     def has_payload(self, uri: str, name: str) -> bool:

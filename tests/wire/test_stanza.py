@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from minimixproxy.wire.children import payload_attributes
-from minimixproxy.wire.looked_at import LOOKED_AT
+from minimixproxy.wire.looked_at import LOOKED_AT, LookedAt
 from minimixproxy.wire.stanza import (
     FEW_PAYLOADS,
     MAX_ATTRIBUTES,
@@ -212,3 +215,17 @@ class LookedAtTests(TestCase):
         self.assertIsNot(stanzas[0].payloads, names[0])
         self.assertEqual(payload_attributes(stanzas[0], "jabber:client", "a"), [{"b": "c"}] * FEW_PAYLOADS)
         self.assertEqual(payload_attributes(stanzas[0], "jabber:client", "body"), [{}])
+
+    def test_nothing_is_kept_of_a_stanza_that_is_gone(self) -> None:
+        """A password may be in it, and the next one to be looked at may come hours later."""
+        stanza = parse_stanza("<auth>password</auth>")
+        found: LookedAt[Kept] = LookedAt()
+        trees: list[weakref.ref[object]] = [weakref.ref(stanza.element), weakref.ref(found.keep(stanza, Kept()))]
+        self.assertIs(found.of(stanza), trees[1]())
+        del stanza
+        gc.collect()
+        self.assertEqual([tree() for tree in trees], [None, None])
+
+
+class Kept:
+    """What was found out of a stanza."""
