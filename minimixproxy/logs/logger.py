@@ -7,7 +7,8 @@ of an event go through `quoted` here, in one place; the format itself is ours (s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 from twisted import logger
@@ -71,10 +72,10 @@ def quoted(key: str, value: object) -> object:
     return printable(text) if key in TEXTS else name(text)
 
 
-def _listed(key: str, values: Iterable[object]) -> str:
-    shown = [str(quoted(key, value)) for value in values]
-    more = [f"... ({len(shown) - MAX_VALUES} more)"] if len(shown) > MAX_VALUES else []
-    return ", ".join(shown[:MAX_VALUES] + more) or "-"
+def _listed(key: str, values: Collection[object]) -> str:
+    shown = [str(quoted(key, value)) for value in islice(values, MAX_VALUES)]
+    more = [f"... ({len(values) - MAX_VALUES} more)"] if len(values) > MAX_VALUES else []
+    return ", ".join(shown + more) or "-"
 
 
 def _lines(trace: str) -> str:

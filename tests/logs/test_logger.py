@@ -13,7 +13,7 @@ from twisted.logger import LogEvent, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 import minimixproxy
-from minimixproxy.logs.logger import MAX_VALUE, TEXTS, Logger, name, printable, quoted
+from minimixproxy.logs.logger import MAX_VALUE, MAX_VALUES, TEXTS, Logger, name, printable, quoted
 from tests.log_events import Observer
 
 PACKAGE = Path(minimixproxy.__file__).parent
@@ -38,6 +38,21 @@ class QuotingTest(SynchronousTestCase):
     def test_what_is_hostile(self) -> None:
         for text, shown in HOSTILE.items():
             self.assertEqual((printable(text), name(text)), (shown, shown))
+
+    def test_of_a_long_list_only_what_is_shown_is_quoted(self) -> None:
+        """A server may name ten thousand."""
+        looked_at: list[str] = []
+
+        class Named:
+            def __str__(self) -> str:
+                looked_at.append("n")
+                return "n"
+
+        for values in ([Named() for _ in range(MAX_VALUES + 5)], frozenset(Named() for _ in range(MAX_VALUES + 5))):
+            looked_at.clear()
+            self.assertEqual(quoted("rooms", values), ", ".join(["n"] * MAX_VALUES + ["... (5 more)"]))
+            self.assertEqual(len(looked_at), MAX_VALUES)
+        self.assertEqual(quoted("rooms", ["n"] * MAX_VALUES), ", ".join(["n"] * MAX_VALUES))
 
     def test_names_end_where_they_end(self) -> None:
         for text, shown in (
