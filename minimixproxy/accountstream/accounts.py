@@ -240,13 +240,15 @@ class Accounts(MultiService):
         """Fires when all that was said to sessions, by rooms or by the account itself, has come to them.
 
         Nothing may stand behind that at the gate: a session that is gone gets no more of it. So from now on nothing
-        more is read; what was read together with what has led here is handled in this turn.
+        more is read; what was read together with what has led here is handled in this turn. What stands behind it all
+        the same, and is released with it, is given out first.
         """
         held = self._held.get(bare)
         if held is not None:
             held.let_wait()
         passed = Deferred[None]()
-        self._clock.callLater(0, when_on_disk(self._journal), partial(passed.callback, None))
+        in_the_next_turn = partial(self._clock.callLater, 0, passed.callback, None)
+        self._clock.callLater(0, when_on_disk(self._journal), in_the_next_turn)
         return passed
 
     def _settle(self, session: SessionPort, done: Callable[[], None]) -> None:

@@ -151,6 +151,7 @@ class PartingTest(AccountsTest):
         self.clock.advance(0)
         self.assertNoResult(gone)
         waiting.pop()()
+        self.clock.advance(0)
         self.assertIsNotNone(self.successResultOf(gone))
         self.accounts.drop(BARE)
         self.assertEqual(self.upstream.transport.producerState, "producing", "the server closes its stream, too")

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -61,6 +62,19 @@ class PartingTests(SynchronousTestCase):
         self.assertTrue(self.world.accounts.is_idle(ALICE))
         for bare in (ALICE, "nobody@a.test"):
             self.assertIsNone(self.successResultOf(self.world.accounts.dismiss(bare)))
+
+    def test_what_passes_the_gate_behind_the_word_to_go(self) -> None:
+        """It is released in the same go, and counts as given out from then on: so it has to be before they go."""
+        waiting: list[tuple[Callable[[Any], None], Any]] = []
+        self.patch(self.world.journal, "gated", lambda deliver: lambda data: waiting.append((deliver, data)))
+        gone = self.world.accounts.dismiss(ALICE)
+        self.world.clock.advance(0)
+        ((deliver, data),) = waiting
+        deliver(data)
+        self.assertFalse(self.phone.closed, "the gate has not released all")
+        self.world.clock.advance(0)
+        self.assertIsNone(self.successResultOf(gone))
+        self.assertTrue(self.phone.closed)
 
     def test_a_fault_of_ours_while_they_are_handed_on(self) -> None:
         """They are told to come again. Else nobody would hear anything: from then on nothing more is read."""
