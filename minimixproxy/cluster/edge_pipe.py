@@ -14,6 +14,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import describe_tls_failure
+from minimixproxy.c2s.own_streams import new_id
 from minimixproxy.c2s.server.elsewhere import NotHandedOver
 from minimixproxy.c2s.session.backpressure import Backpressure
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, ClientStream
@@ -25,7 +26,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.stanza import Stanza
-from minimixproxy.xep.stream_headers import STREAM_END, stream_error
+from minimixproxy.xep.stream_headers import STREAM_END, answer_header, stream_error
 
 PATIENCE = 10.0  # seconds for a holder to be connected, and as many for it to take a client
 MAX_HELD = 128 * 1024  # bytes of a holder that wait for the pipe to be open: what was read before it was paused
@@ -52,7 +53,8 @@ class HolderPipe:
         self._greeted: Deferred[None] = Deferred(lambda _greeted: self.abort())
         self._held = b""
         self._stream: ClientStream | None = None
-        self._watch: RestartWatch | None = None
+        self._watch: RestartWatch | None = RestartWatch()
+        self._owes_header = False  # a second stream has begun, and the holder has said nothing in it
         self._domain = ""
         self._introduced = False  # somebody waits for the answer
         self._started = False
@@ -107,8 +109,6 @@ class HolderPipe:
         """Take the client: pass on what it has sent ahead, and from now on everything both ways."""
         self._stream, self._domain, self._started = stream, domain, True
         stream.hand_to(self, self.take)
-        if stream.bottom.standalone:
-            self._watch = RestartWatch()
         stream.transport.resumeProducing()
         stream.transport.registerProducer(Backpressure(self._client_fills, self._client_flows), True)
         if not self._lost:
@@ -170,9 +170,11 @@ class HolderPipe:
         stream = self._stream
         if data and stream is not None:
             self._last = (self._last + data[-len(STREAM_END) :])[-len(STREAM_END) :]
+            self._owes_header = False
             stream.transport.write(data)  # counted by the holder
         if second is not None and stream is not None:
             stream.bottom.restarted()
+            self._owes_header = True
             self._to_client(second)
 
     @property
@@ -208,7 +210,8 @@ class HolderPipe:
 
     def close(self, condition: str, text: str = "") -> None:
         """End the client's stream with a stream error. To the holder it is a client whose connection broke."""
-        self._leave(stream_error(condition, text))
+        header = answer_header(self._domain, new_id()) if self._owes_header else b""
+        self._leave(header + stream_error(condition, text))
         self._hang_up()
 
     def _hang_up(self) -> None:

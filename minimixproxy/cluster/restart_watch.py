@@ -1,7 +1,8 @@
 """Where the first stream of a client ends, in the bytes of the process that holds its account. Pure.
 
 Behind a success of SASL (RFC 6120 §6.4.6) a new stream begins. A WebSocket has to know, for there the header of a
-stream is another element than in it. Until then all that is said is made by this program, so it is known by its bytes.
+stream is another element than in it; and whoever ends a stream of which no header has been said has to say that first.
+Until then all that is said is made by this program, so it is known by its bytes.
 """
 
 from __future__ import annotations

@@ -373,6 +373,21 @@ class EndTest(PipeCase):
         self.assertTrue(self.pair.joints[0].over)
         self.assertEqual(len(self.pair.holder.clients), 0)
 
+    def test_edge_shuts_down_before_the_second_stream_has_begun(self) -> None:
+        """Behind a success of SASL: a stream error needs a stream. So it is whatever the client has sent of it."""
+        for ahead in (b"", HEADER):
+            self.setUp()
+            self.send(NAMED)
+            self.send(plain())
+            self.accepted()
+            self.assertIn(b"<success", self.flushed())
+            if ahead:
+                self.client.send(ahead)
+            self.pair.edge.clients.dismiss()
+            answer = self.client.wire.take()
+            self.assertTrue(answer.startswith(b"<?xml version='1.0'?><stream:stream "), answer)
+            self.assertEqual(errors(answer), [b"system-shutdown"])
+
     def test_holder_shuts_down(self) -> None:
         self.session()
         self.pair.holder.clients.dismiss()
