@@ -12,6 +12,7 @@ from bench.scale import QUICK
 from bench.sections import NOT_QUICK, SECTIONS, Beside, say
 from bench.servers import HERE
 from bench.tables import Section
+from tests.checkouts import checkout
 
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
 
@@ -61,7 +62,7 @@ def _write(document: Path, texts: list[str], run: results.Run) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--prosody-modules", type=Path, help="a checkout of prosody-modules, for mod_minimix")
-    parser.add_argument("--earlier", type=Path, help="a checkout of another version of the proxy")
+    parser.add_argument("--earlier", type=checkout, help="a checkout of another version of the proxy")
     parser.add_argument("--output", type=Path, help="write it to this file, too; figures and plots to a folder beside")
     parser.add_argument("only", nargs="*", help=f"of {', '.join(SECTIONS)}; that cannot be written over the document")
     options = parser.parse_args()

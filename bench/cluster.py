@@ -23,6 +23,7 @@ from bench.nodes import BenchNode, PostgreSQL, Shared, pin
 from bench.scale import scaled
 from bench.servers import HERE, PASSWORD, BenchProsody, BenchProxy, CheapServer, stopping
 from bench.tables import Section
+from tests.checkouts import checkout
 from tests.integration.processes import LoggedProcess
 
 WINDOW = 60  # messages to all of them that are under way: no process waits for another
@@ -246,7 +247,9 @@ def _report(name: str, earlier: Path | None) -> Section:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.cluster", description=__doc__)
     parser.add_argument("only", nargs="*", help="of capacity, hop, failover")
-    parser.add_argument("--earlier", type=Path, help="a checkout of another version of the proxy, for single processes")
+    parser.add_argument(
+        "--earlier", type=checkout, help="a checkout of another version of the proxy, for single processes"
+    )
     options = parser.parse_args()
     for name in options.only or ("capacity", "hop", "failover"):
         began, load = time.monotonic(), os.getloadavg()[0]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from bench.generator import Measured, generate, measured, message
 from bench.scale import scaled
 from bench.servers import HERE, PASSWORD, BenchProsody, BenchProxy, Yardstick, stopping
+from tests.checkouts import checkout
 from tests.integration.processes import LoggedProcess
 
 SESSIONS = scaled((2, 10, 50), (2, 50))
@@ -157,7 +158,9 @@ def main() -> None:
     parser.add_argument("--prosody-modules", type=Path, help="mod_minimix and plain joins, too")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each phase and way")
     parser.add_argument("--saturated", action="store_true", help="40 messages under way, too")
-    parser.add_argument("--earlier", type=Path, help="a checkout of another version of the proxy, by turns with this")
+    parser.add_argument(
+        "--earlier", type=checkout, help="a checkout of another version of the proxy, by turns with this"
+    )
     options = parser.parse_args()
     phases = {"one": ONE, **({"saturated": SATURATED} if options.saturated else {})}
     phases = {name: {**phase, "seconds": options.seconds} for name, phase in phases.items()}

@@ -16,6 +16,7 @@ from chaos import cluster_faults, faults
 from chaos.cluster_world import ClusterWorld
 from chaos.proof import prove, summary
 from chaos.world import SERVERS, OneProxy, Size, World
+from tests.checkouts import checkout
 from tests.integration import network
 from tests.integration.clocks import ProgramClock
 from tests.integration.faults import pause
@@ -119,7 +120,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--logs", type=Path, help="a file for logs and transcripts of a run that fails")
     parser.add_argument("--cluster", type=int, default=0, help="so many nodes, on hosts of their own", metavar="NODES")
     parser.add_argument(
-        "--earlier", type=Path, help="a checkout of the version that a cluster begins with, and is upgraded from"
+        "--earlier", type=checkout, help="a checkout of the version that a cluster begins with, and is upgraded from"
     )
     names = [fault.__name__ for weights in (faults.WEIGHTS, cluster_faults.WEIGHTS) for fault in weights]
     parser.add_argument("--only", nargs="+", choices=names, help="these faults; all otherwise", metavar="FAULT")
