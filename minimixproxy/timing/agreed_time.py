@@ -36,9 +36,10 @@ class AgreedTime:
         An answer that came late says little of the present: it is taken only for want of another.
         """
         now = self._seconds()
-        if self._ahead is not None and (now > asked + PRECISE or abs(time - self.now()) <= PRECISE):
+        if self._ahead is not None and now > asked + PRECISE:
             return
-        self._ahead = time - now
+        if self._ahead is None or abs(time - self.now()) > PRECISE:
+            self._ahead = time - now
         self._say(self._own() - time)
 
     def _say(self, off: float) -> None:

@@ -58,6 +58,20 @@ class AgreedTimeTests(SynchronousTestCase):
         (event,) = events
         self.assertIn("-3600 s off", formatEvent(event))
 
+    def test_a_clock_that_is_set_while_it_runs(self) -> None:
+        """The time stays what it is, and the operator is told."""
+        self.clock.set_by = 0.0
+        self.told(1000.0)
+        self.clock.set_by = HOUR
+        with capturedLogs() as events:
+            self.told(1000.0, late=60.0)
+            self.assertEqual(events, [], "the answer is too old to tell")
+            self.told(1060.0)
+            self.told(1060.0)
+        (event,) = events
+        self.assertIn("+3600 s off", formatEvent(event))
+        self.assertEqual(self.now(), 1060.0)
+
     def test_a_clock_that_is_right(self) -> None:
         self.clock.set_by = 0.0
         with capturedLogs() as events:
