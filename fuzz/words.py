@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from fuzz.material import Material
 from fuzz.target import Target, same
-from minimixproxy.clientproxy.jat import MAX_PART, Translator, UnknownAddress, unescape
-from minimixproxy.jids import Address, InvalidJID, Whose, parse_jid, prepare_local, prepare_resource, whose
+from minimixproxy.clientproxy.jat import Translator, UnknownAddress, unescape
+from minimixproxy.jids import MAX_PART, Address, InvalidJID, Whose, parse_jid, prepare_local, prepare_resource, whose
 from minimixproxy.xep.delays import LAST, format_time, parse_time, possible_time
 
 try:

@@ -16,8 +16,10 @@ from unicodedata import ucd_3_2_0
 
 from twisted.words.protocols.jabber.xmpp_stringprep import nameprep
 
-from minimixproxy.lenient_profiles import MAX_PART, NODEPREP, RESOURCEPREP, folded, size_of
+from minimixproxy.lenient_profiles import MAX_PART as MAX_PART
+from minimixproxy.lenient_profiles import NODEPREP, RESOURCEPREP, folded
 from minimixproxy.lenient_profiles import normalized as normalized
+from minimixproxy.lenient_profiles import size_of as size_of
 
 #: The beginning of the resources that account streams bind (see `installation`).
 RESOURCE_PREFIX = "minimix."

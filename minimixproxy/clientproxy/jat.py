@@ -26,9 +26,8 @@ from typing import Any
 
 from twisted.words.protocols.jabber import xmpp_stringprep
 
-from minimixproxy.jids import Address, InvalidJID, owned_part, parse_jid
+from minimixproxy.jids import MAX_PART, Address, InvalidJID, owned_part, parse_jid, size_of
 
-MAX_PART = 1023  # bytes of a resource or local part, RFC 6122 §2.1
 _TOKEN = "@"
 _SPELLED = "@0"  # no token has a 0 there
 _CACHED = 16384
@@ -183,7 +182,7 @@ def _fits_local(local: str) -> bool:
 
 
 def _fits(text: str, profile: Any) -> bool:
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_PART or text != text.strip() or text.startswith(_TOKEN):
+    if size_of(text) > MAX_PART or text != text.strip() or text.startswith(_TOKEN):
         return False
     if text.isascii():  # it is part of a prepared JID
         return True

@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from minimixproxy.clientproxy import choosing, jat
-from minimixproxy.clientproxy.jat import MAX_PART, Translator, UnknownAddress, unescape
-from minimixproxy.jids import Address, InvalidJID, parse_jid
+from minimixproxy.clientproxy.jat import Translator, UnknownAddress, unescape
+from minimixproxy.jids import MAX_PART, Address, InvalidJID, parse_jid
 
 DOMAIN = "proxy.example.org"
 PARTS = st.text(max_size=40) | st.text("ab@/\\ 40\u05d0\u0644\u0301\u3000\u212a", max_size=20)

@@ -19,9 +19,8 @@ from minimixproxy.xep.bookmarks import Unreadable, room_address
 
 #: In every stanza that tells of bookmarks.
 MARK = b":bookmarks"
-MOST_TAGS = (
-    1000  # of what a server tells each session: with more it is a sign that something is written, whatever it is
-)
+#: Of what a server tells each session: with more it is a sign that something was written, whatever that is.
+MOST_TAGS = 1000
 
 _NODES = frozenset({NS_BOOKMARKS, NS_STORAGE})
 

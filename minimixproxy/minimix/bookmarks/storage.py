@@ -28,15 +28,14 @@ from minimixproxy.xep.bookmarks import (
     storage_with,
 )
 
+LARGEST = 1024 * 1024  # bytes of an answer that is read: a thousand bookmarks are a third of that
+
 
 class Requests(Protocol):
     """What is needed of `interfaces.streams.OwnRequests`."""
 
     def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
         """Send an IQ of the account's own."""
-
-
-LARGEST = 1024 * 1024  # bytes of an answer that is read: a thousand bookmarks are a third of that
 
 
 class NotAnswered(Exception):
