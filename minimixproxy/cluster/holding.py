@@ -194,10 +194,11 @@ class Holding:
         if not self._ended:
             self.handing_on.look()
 
-    async def _take(self, names: Sequence[str]) -> None:
+    async def _take(self, names: Sequence[str]) -> Sequence[str]:
         adopted = await self._in_thread(lambda: self._leases.take(names))
         if not self._ended:
             self._adopt(adopted, tallies.TAKEN)
+        return adopted.names
 
     async def _take_again(self) -> None:
         """Have here what is this process's by its lease, though nobody was told so."""

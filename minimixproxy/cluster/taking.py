@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from minimixproxy.logs.logger import Logger
@@ -46,7 +46,7 @@ class Portions:
 
 
 class Unsure:
-    """Accounts that were asked for without an answer: by its lease one of them may be this process's all the same."""
+    """Accounts that were asked for and not given: by its lease one of them may be this process's all the same."""
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
@@ -74,12 +74,15 @@ class Unsure:
 
 
 class Taking:
-    """`take` takes some accounts that nobody has, or raises; `goes_on` tells whether this process does."""
+    """`take` takes those of some accounts that nobody has, and returns which, or raises.
+
+    `goes_on` tells whether this process does.
+    """
 
     log = Logger()
 
     def __init__(
-        self, take: Callable[[Sequence[str]], Awaitable[None]], goes_on: Callable[[], bool], clock: Clock
+        self, take: Callable[[Sequence[str]], Awaitable[Collection[str]]], goes_on: Callable[[], bool], clock: Clock
     ) -> None:
         self.unsure = Unsure()
         self._portions = Portions()
@@ -95,7 +98,7 @@ class Taking:
                 return False
             self.unsure.add(names, self._clock.seconds())
             try:
-                await self._take(names)
+                taken = await self._take(names)
             except HeldByAnother:
                 raise
             except Exception as error:  # whatever is wrong with one account must not cost the others
@@ -103,7 +106,8 @@ class Taking:
                     raise
                 self._tell(names[0], error)
                 return False
-            for bare in names:
+            # Of the others somebody was faster: perhaps we were, in an attempt whose end was not heard.
+            for bare in taken:
                 self.unsure.discard(bare)
         return True
 

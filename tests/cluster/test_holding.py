@@ -491,6 +491,20 @@ class TroubledTests(HoldingTestCase):
         self.assertEqual((set(self.restored), len(self.holding)), ({BARE, BOB}, 2))
         self.assertEqual(self.leases.asked[-1][0], "survey", "nothing is unsure any more")
 
+    def test_the_answer_was_lost_and_asked_once_more(self) -> None:
+        """`Leases` asks again by another connection: of what the first one has taken, it is told that nothing is free."""
+        self.begin()
+        take = self.leases.take
+
+        def taken_twice(names: Sequence[str]) -> Adopted:
+            take(names)
+            return Adopted([], [], {}, {}, {}, 0)
+
+        self.leases.take = taken_twice  # type: ignore[method-assign]
+        self.leases.orphans = [BARE, BOB]
+        self.clock.pump([LOOK] * 2)
+        self.assertEqual((set(self.restored), set(self.holding.held)), ({BARE, BOB}, {BARE, BOB}))
+
     def test_a_fault_of_ours_at_adopting(self) -> None:
         adopt = self.adopt
         self.adopt = lambda adopted: 1 / 0  # type: ignore[assignment, method-assign]

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from threading import Thread
+from typing import Any
 
+import psycopg
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedRoom
@@ -151,6 +153,22 @@ class TakingTests(ClusterTestCase):
             "AND datname = current_database()"
         )
         self.assertIsNone(one.adopted())
+
+    def test_the_connection_was_lost_in_a_commit(self) -> None:
+        """It is asked once more, and nothing is free then: who has asked has to see what is its own."""
+        one = self.process()
+        one.leases.take([BOB])
+        dialect = one.database.engine.dialect
+        commit = dialect.do_commit
+
+        def committed_and_lost(connection: Any) -> None:
+            dialect.do_commit = commit  # type: ignore[method-assign]
+            commit(connection)
+            raise psycopg.OperationalError("the connection is lost")
+
+        dialect.do_commit = committed_and_lost  # type: ignore[method-assign, assignment]
+        self.assertEqual(one.leases.take([BARE]).names, [])
+        self.assertEqual(one.leases.ours([BARE]), [BARE])
 
     def test_many_at_once(self) -> None:
         """Those that another one has, are left."""
