@@ -13,6 +13,9 @@ from OpenSSL import SSL
 
 MAX_PLAINTEXT = 2**14  # bytes in a record (RFC 8446 §5.1)
 MAX_DATA = 2**15  # more than a record takes, encrypted
+#: Of what comes in very small records so many bytes are read at once: what brings no data costs much (`TLSLayer`).
+PIECE, SMALL = 1024, 48
+_DATA_RECORD = b"\x17\x03\x03"  # how each begins, whatever is in it (RFC 8446 §5.2)
 #: Bytes, beyond which what passes leaves OpenSSL's buffers larger than an idle connection should keep.
 LARGE = 4096
 
@@ -48,6 +51,10 @@ class Layer(Protocol):
     @property
     def feed(self) -> Callable[[bytes], int]:
         """Return how to count the records that end in what came."""
+
+    @property
+    def given_up(self) -> bool:
+        """Return whether nothing that comes is of interest any more."""
 
     def read(self, data: bytes) -> None:
         """Take encrypted bytes, by the slow way."""
@@ -108,6 +115,9 @@ class TLSEngine:
 
     def read(self, data: bytes) -> None:
         """Decrypt what came, and hand up the data of all its records at once."""
+        if len(data) > PIECE and data.count(_DATA_RECORD) * SMALL > len(data):
+            self._read_pieces(data)
+            return
         if not self.active or _lib.BIO_write(self._into_ssl, data, len(data)) != len(data):
             self._layer.read(data)
             return
@@ -124,6 +134,12 @@ class TLSEngine:
         elif self._grown:
             self._renew_buffers()
         self._layer.hand_up(parts)
+
+    def _read_pieces(self, data: bytes) -> None:
+        for start in range(0, len(data), PIECE):
+            if self._layer.given_up:
+                return
+            self.read(data[start : start + PIECE])
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""

@@ -15,6 +15,10 @@ from minimixproxy.c2s.transport.tls_engine import AVAILABLE, MAX_DATA, TLSEngine
 from minimixproxy.counting.tally import Tally
 
 _HEADER = 5  # bytes before a record's body: type, version, length (RFC 8446 §5.1)
+#: Records of an open connection that bring no data: a peer may demand other keys at any time (RFC 8446 §4.6.3), which
+#: costs as much as a stanza, and has an answer. Who needs others by the rules (§5.5) has said many gigabytes before.
+MOST_WITHOUT_DATA = 100
+_TOO_MUCH = Error([("", "", "too much that is no data")])  # as OpenSSL's are
 
 
 class RecordCounter:
@@ -75,6 +79,7 @@ class TLSLayer(TLSMemoryBIOProtocol):
         self._acknowledge = acknowledge
         self.counter = RecordCounter()
         self._records = 0  # that OpenSSL may still turn into data: at least as many as it can
+        self._without_data = 0  # records, since the handshake
         self._engine: TLSEngine | None = None
 
     @property
@@ -91,6 +96,11 @@ class TLSLayer(TLSMemoryBIOProtocol):
     def feed(self) -> Callable[[bytes], int]:
         """How to count the records that end in what came."""
         return self.counter.feed
+
+    @property
+    def given_up(self) -> bool:
+        """Nothing that comes is of interest any more."""
+        return bool(self._aborted or self._lostTLSConnection)
 
     @property
     def settled(self) -> bool:
@@ -139,10 +149,15 @@ class TLSLayer(TLSMemoryBIOProtocol):
             try:
                 parts.append(connection.recv(MAX_DATA))
             except WantReadError:
-                # A record without data: of the handshake, or one that OpenSSL may want to answer.
+                # Records without data: of the handshake, or such that OpenSSL may want to answer.
+                self._without_data += self._records + 1
                 self._records = 0
                 self._flushSendBIO()
                 self._acknowledge()
+                if self._without_data > MOST_WITHOUT_DATA:
+                    self.hand_up(parts)
+                    self._give_up()
+                    return
             except (ZeroReturnError, Error) as error:
                 self.hand_up(parts)
                 self._end(error)
@@ -163,6 +178,11 @@ class TLSLayer(TLSMemoryBIOProtocol):
     def _bufferedWrite(self, octets: bytes) -> None:
         self._stop_engine()
         super()._bufferedWrite(octets)
+
+    def _give_up(self) -> None:
+        """The peer keeps us busy, and perhaps reads none of the answers: its connection ends at once."""
+        self._end(_TOO_MUCH)
+        self.abortConnection()
 
     def _end(self, error: Exception) -> None:
         """TLS is over: by the peer's goodbye, or by a fault."""
