@@ -66,7 +66,8 @@ class Turn:
 class AnsweredLine:
     """Asks as many at one time as the server's answers allow (see `AnswerWindow`), of each account about as many.
 
-    `ceiling` is what all lines together go by.
+    `ceiling` is what all lines together go by; there, too, each account has its turn: who has rooms at a thousand servers
+    has a thousand lines.
     """
 
     def __init__(self, clock: Clock, ceiling: Pacer, pace: Pace = QUESTIONS) -> None:
@@ -94,6 +95,10 @@ class AnsweredLine:
 
     def _queue(self, turn: Turn) -> FairQueue[Turn]:
         return self._urgent if turn.urgent else self._patient
+
+    @property
+    def _next_queue(self) -> FairQueue[Turn]:
+        return self._urgent or self._patient
 
     @property
     def at_once(self) -> int:
@@ -150,7 +155,7 @@ class AnsweredLine:
     def _go_on(self) -> None:
         if self._waiting and not self._owed and self._may_begin():
             self._owed = True
-            self._ceiling.ask(self._begin)
+            self._ceiling.ask(self._begin, self._next_queue.next_owner)
         self._look_again()
 
     def _begin(self) -> None:
@@ -158,7 +163,7 @@ class AnsweredLine:
         self._owed = False
         try:
             if self._waiting and self._may_begin():
-                turn = (self._urgent or self._patient).pop()
+                turn = self._next_queue.pop()
                 turn.began = self._last = self._clock.seconds()
                 self._window.begins(turn.began)
                 self._under_way[turn] = None

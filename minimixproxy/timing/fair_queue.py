@@ -35,9 +35,14 @@ class FairQueue(Generic[_T]):
                 self._unrank(owner)
                 del self._waiting[owner]
 
+    @property
+    def next_owner(self) -> str:
+        """Whose the next is. There has to be one."""
+        return next(iter(self._ranks[min(self._ranks)]))
+
     def pop(self) -> _T:
         """Take the next: it is under way until `ended`."""
-        owner = next(iter(self._ranks[min(self._ranks)]))
+        owner = self.next_owner
         self._unrank(owner)
         items = self._waiting[owner]
         item, _ = items.popitem(last=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from minimixproxy.logs.logger import Logger
@@ -10,7 +10,11 @@ from minimixproxy.timing.clock import Clock, Timer
 
 
 class Pacer:
-    """Makes at most `rate` calls a second, `burst` of them together, in the order in which they were asked for."""
+    """Makes at most `rate` calls a second, `burst` of them together.
+
+    Those of one, `whose` they are, in the order in which they were asked for; among those who wait each has its turn. So
+    nobody waits for all that another one asks for.
+    """
 
     log = Logger()
 
@@ -20,16 +24,16 @@ class Pacer:
         self._burst = burst
         self._tokens = float(burst)
         self._filled = clock.seconds()
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: OrderedDict[str, deque[Callable[[], None]]] = OrderedDict()  # by whose they are, the next first
         self._timer = Timer(clock)
 
     def __len__(self) -> int:
         """How many calls wait."""
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values()))
 
-    def ask(self, call: Callable[[], None]) -> None:
+    def ask(self, call: Callable[[], None], whose: str = "") -> None:
         """Make `call` now if the pace allows it, else later. It cannot be taken back: it has to look before it acts."""
-        self._waiting.append(call)
+        self._waiting.setdefault(whose, deque()).append(call)
         if not self._timer.running:
             self._work()
 
@@ -45,10 +49,17 @@ class Pacer:
         self._filled = now
         while self._waiting and self._tokens > 1 - 1e-6:
             self._tokens -= 1
-            self._make(self._waiting.popleft())
+            self._make(self._next())
         if self._waiting and not self._timer.running:
             # Not less than a clock that counts from the epoch can tell apart.
             self._timer.start(max(0.001, (1 - self._tokens) / self._rate), self._work)
+
+    def _next(self) -> Callable[[], None]:
+        whose, calls = self._waiting.popitem(last=False)
+        call = calls.popleft()
+        if calls:
+            self._waiting[whose] = calls  # behind all others
+        return call
 
     def _make(self, call: Callable[[], None]) -> None:
         try:

@@ -265,6 +265,21 @@ class AnsweredLineTest(SynchronousTestCase):
         self.passes(3)
         self.assertEqual((server.began["a"], self.clock.getDelayedCalls()), (FIRST, []))
 
+    def test_one_account_with_rooms_at_very_many_servers(self) -> None:
+        """It has as many lines, and asks again and again: others wait for one of its questions, and not for all."""
+        many = [self.server(f"server{number}") for number in range(600)]
+
+        def ask_all() -> None:
+            for server in many:
+                server.ask("eve")
+            self.clock.callLater(1, ask_all)
+
+        ask_all()
+        self.passes(3)
+        server = self.server("good")
+        server.ask("alice", 200)
+        self.until(lambda: server.answered["alice"] == 200, 5)
+
     def test_servers_that_nobody_asks_are_forgotten(self) -> None:
         busy = self.server("busy", takes=1000.0)
         busy.ask("a", 1)

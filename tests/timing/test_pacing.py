@@ -30,6 +30,15 @@ class PacerTest(SynchronousTestCase):
         self.assertEqual(self.called, [(0, 0), (1, 0), (2, 0), (3, 0.25), (4, 0.5), (5, 0.75)])
         self.assertEqual((len(pacer), self.clock.getDelayedCalls()), (0, []))
 
+    def test_each_has_its_turn(self) -> None:
+        """Who comes last waits for one of each, and not for all that another one has asked for."""
+        pacer = Pacer(self.clock, 10, 1)
+        for whose in ("a", "a", "a", "b", "a", "c", "b"):
+            pacer.ask(partial(self.called.append, whose), whose)
+        self.assertEqual(len(pacer), 6)
+        self.clock.pump([0.125] * 6)
+        self.assertEqual((self.called, len(pacer)), (list("aabcaba"), 0))
+
     def test_no_more_than_a_burst_after_a_long_rest(self) -> None:
         pacer = Pacer(self.clock, 10, 3)
         self.clock.advance(1000)

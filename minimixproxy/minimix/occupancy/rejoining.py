@@ -51,10 +51,10 @@ def put_out(parts: Parts, stanza: Stanza) -> None:
 
 
 def silently_out(parts: Parts) -> None:
-    """The room does not know the account, and has not said so: come back at once."""
+    """The room does not know the account, and has not said so: come back at once, unless it says so again and again."""
     log.info("{room} does not know {account} any more: it rejoins", room=parts.room, account=parts.account)
     if interrupted(parts):
-        parts.attempts.schedule.now()
+        parts.attempts.schedule.once_more()
 
 
 def unanswered(parts: Parts) -> None:

@@ -72,8 +72,10 @@ class MissedMessages:
             return
         if self._info.archive:
             self._read()
-        elif self._info.archive is not None or not self._try_again():
+        elif self._info.archive is not None:
             self._archive_done([])
+        elif not self._try_again():
+            self._give_up("the room does not tell whether it has one")
 
     def add(self, stanza: Stanza, *, past: bool) -> None:
         """A message of the room, which waits for its turn. Beyond the bounds, waiting stops.

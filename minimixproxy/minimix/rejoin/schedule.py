@@ -66,9 +66,21 @@ class RejoinSchedule:
             self._turn = self._context.outlet.rejoin_turn(self._context.room, self._try)
             self._turn.ask()
 
+    def once_more(self) -> None:
+        """Try at once; after a wait that grows if it came back only just now: the room might go on so for ever."""
+        if self._back_since is None or self._was_stable:
+            self._backoff.reset()
+            self.now()
+        else:
+            self.later()
+
+    @property
+    def _was_stable(self) -> bool:
+        return self._back_since is not None and self._context.clock.seconds() - self._back_since >= STABLE
+
     def later(self) -> None:
         """Try after a wait that grows from failure to failure."""
-        if self._back_since is not None and self._context.clock.seconds() - self._back_since >= STABLE:
+        if self._was_stable:
             self._backoff.reset()
         self._back_since = None
         self._conflicts = self._renamed = 0

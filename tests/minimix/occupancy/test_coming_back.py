@@ -466,6 +466,35 @@ class StreamLost(Case):
             self.assertEqual(said, again)
 
 
+class SilentlyOut(Case):
+    def test_again_and_again(self) -> None:
+        """A client's ping that the room does not take for an occupant's brings the account back, not round and round."""
+        self.world.clock.advance(100)
+        self.world.client(self.phone, f"<iq type='get' id='p' to='{ROOM}/alice'><ping xmlns='urn:xmpp:ping'/></iq>")
+        joins = 0
+        for _ in range(200):
+            joins += self.room_answers()
+            self.world.clock.advance(0.1)
+        self.assertTrue(2 <= joins <= 10, joins)
+
+    def room_answers(self) -> int:
+        """Each join lets the account in; then a refusal, and to each ping that it is not there. Return how many joins."""
+        joins, not_there = 0, ERROR.format("cancel", "not-acceptable")
+        for asked in self.world.stream.take():
+            if asked.name == "presence":
+                joins += 1
+                self.world.shows("alice", "100 110")
+                self.world.subject("topic")
+                self.world.room(f"<presence type='error' from='{ROOM}/alice' to='{STREAM}' id='x'>{not_there}</presence>")
+            elif asked.has_payload("urn:xmpp:ping", "ping"):
+                answer = f"type='error' from='{ROOM}/alice' to='{STREAM}' id='{asked['id']}'"
+                self.world.room(f"<iq {answer}>{not_there}</iq>")
+            else:
+                self.world.stream.sent.append(asked)
+                self.world.tells_of_itself()
+        return joins
+
+
 class RemovedByFault(Case):
     def test_table(self) -> None:
         for codes in ("332", "333", "307 333", ""):

@@ -93,6 +93,18 @@ class ReturnTests(SynchronousTestCase):
             self.assert_waits(wait)
             self.clock.advance(STABLE)
 
+    def test_once_more_is_at_once_only_of_who_stayed_in(self) -> None:
+        """A room that lets the account in, and does not know it then, does not decide how often the account tries."""
+        for in_the_room, wait in ((None, 0), (STABLE, 0), (STABLE - 1, 1), (1, 2), (0, 4), (STABLE, 0), (1, 1)):
+            if in_the_room is not None:
+                self.back.succeeded()
+                self.clock.advance(in_the_room)
+            self.back.once_more()
+            if wait:
+                self.assert_waits(wait)
+            else:
+                self.assertEqual(self.take(), ["alice"])
+
     def refused(self) -> list[str]:
         self.assertTrue(self.back.other_nick())
         return self.take()
