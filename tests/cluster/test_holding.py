@@ -492,7 +492,7 @@ class TroubledTests(HoldingTestCase):
         self.assertEqual(self.leases.asked[-1][0], "survey", "nothing is unsure any more")
 
     def test_the_answer_was_lost_and_asked_once_more(self) -> None:
-        """`Leases` asks again by another connection: of what the first one has taken, it is told that nothing is free."""
+        """`Leases` asks again by another connection: of what the first one took, it is told that nothing is free."""
         self.begin()
         take = self.leases.take
 
