@@ -303,7 +303,7 @@ class ClientSide:
         """Whether one may have been handled before, or be one too many."""
         management = self._management
         managed = management is not None and (management.handled.expects_again or management.nearly_overfull)
-        return managed or bool(self._context.resumable.repeats)
+        return managed or self._context.resumable.repeats.expects(self.account, self._context.clock.seconds())
 
     def received(self, message: bytes, stanza_id: str | None, to: str | None) -> None:
         """Count a message of the client that passes in any case."""

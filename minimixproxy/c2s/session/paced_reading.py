@@ -12,7 +12,8 @@ from minimixproxy.wire.whole_messages import pieces_of
 
 #: What the proxy itself handles in one turn: so many stanzas, or so many bytes of them; what only passes is cheap.
 AT_ONCE, BYTES_AT_ONCE = 4, 16 * 1024
-#: Seconds after which it handles none of them any more: one may take as many milliseconds as its account has rooms.
+#: Seconds after which none is handled any more: one may take as many milliseconds as its account has rooms, and of
+#: those that pass a read has more than a thousand.
 WORK_TIME = 0.005
 #: So many if the client is gone: its place among the connections is another's, so what it leaves must not pile up.
 LEFT_AT_ONCE = 64
@@ -120,8 +121,8 @@ class PacedReading:
                 if self._handle(event):
                     work += 1
                     size += len(event.raw) if isinstance(event, Stanza) else 0
-                    if self._shares.stopwatch() - begun >= WORK_TIME:
-                        break
+                if self._shares.stopwatch() - begun >= WORK_TIME:
+                    break
             elif pieces and (first or self._shares.stopwatch() < begun + PIECES_TIME):
                 first = False
                 found, rest = self._read(pieces.pop(0))

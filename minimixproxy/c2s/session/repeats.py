@@ -38,6 +38,10 @@ class Repeats:
     def _oldest_until(self) -> float:
         return next(iter(self._accounts.values()))[0]
 
+    def expects(self, account: str, now: float) -> bool:
+        """Tell whether a message of an account may be handled already; those of all others need not be looked at."""
+        return account in self._accounts and now <= self._accounts[account][0]
+
     def takes(self, account: str, message: int, now: float) -> bool:
         """Tell, once, whether a message is handled already."""
         until, messages = self._accounts.get(account, (0.0, set[int]()))

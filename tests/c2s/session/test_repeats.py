@@ -93,16 +93,22 @@ class RepeatsTest(UpstreamTest):
             self.assertEqual(self.passes(client, data), data)
 
     def test_another_account(self) -> None:
+        """Nor is each of its messages looked at for that."""
         self.says(ONE, 1)
         self.gives_up()
-        self.assertEqual(self.passes(self.next_session("b"), ONE), ONE)
-        self.assertEqual(self.passes(self.next_session("a"), ONE), b"")
+        other, client = self.next_session("b"), self.next_session("a")
+        self.assertEqual([one.session.looks_at_each for one in (other, client)], [False, True])
+        self.assertEqual(self.passes(other, ONE), ONE)
+        self.assertEqual(self.passes(client, ONE), b"")
+        self.assertFalse(client.session.looks_at_each)
 
     def test_later(self) -> None:
         self.says(ONE, 1)
         self.gives_up()
         self.lab.clock.advance(KEPT + 1)
-        self.assertEqual(self.passes(self.next_session(), ONE), ONE)
+        client = self.next_session()
+        self.assertFalse(client.session.looks_at_each)
+        self.assertEqual(self.passes(client, ONE), ONE)
 
     def test_nothing_was_held(self) -> None:
         """The client was told, or could have been."""
