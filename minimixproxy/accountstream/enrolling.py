@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FULL = "there is no place for the keys of more accounts"
 NOT_SERVED = ": its domain is not served by this proxy"
+GONE = " has gone to another process of the cluster meanwhile: try again"
 
 
 class Holding(Protocol):
@@ -28,6 +29,9 @@ class Holding(Protocol):
 
     def is_blocked(self, bare: str) -> bool:
         """Tell whether the operator has blocked an account."""
+
+    def is_elsewhere(self, bare: str) -> bool:
+        """Tell whether an account is not this process's."""
 
 
 class Enrolling:
@@ -62,6 +66,8 @@ class Enrolling:
             raise NotEnrolled(f"the server of {bare} could not be asked about the password: {error}") from error
         if not self.serves(login.domain.name):  # a reload may have come meanwhile
             raise NotEnrolled(f"{bare}{NOT_SERVED}")
+        if self._holding.is_elsewhere(bare):  # what is not this process's it must not write
+            raise NotEnrolled(f"{bare}{GONE}")
         return self._keep(bare, login)
 
     def _keep(self, bare: str, login: Login) -> Enrolled:

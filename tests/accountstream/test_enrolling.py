@@ -127,6 +127,15 @@ class ByPasswordTest(EnrollingTest):
         self.assertEqual(str(error), f"{BARE}: its domain is not served by this proxy")
         self.assertEqual((self.found(), self.enrolled.keys, len(self.accounts)), ({}, {}, 0))
 
+    def test_an_account_that_another_process_has_by_now(self) -> None:
+        """The server took its time, and this process is drained: nothing is written of what is not its own."""
+        asked = self.asked()
+        self.patch(self.accounts, "is_elsewhere", lambda _bare: True)
+        self.answered(FIRST, FIRST)
+        error = self.failureResultOf(asked, NotEnrolled).value
+        self.assertEqual(str(error), f"{BARE} has gone to another process of the cluster meanwhile: try again")
+        self.assertEqual((self.found(), self.enrolled.keys, len(self.accounts)), ({}, {}, 0))
+
     def test_no_place(self) -> None:
         self.patch(self.enrolled, "put", lambda _bare, _keys: False)
         asked = self.asked()
@@ -159,6 +168,12 @@ class PasswordItselfTest(EnrollingTest):
         enrolled = self.leaves_nothing(FIRST, Challenge(b"other", 4096), keeps=True)
         self.assertEqual(self.successResultOf(enrolled), Enrolled(None))
         self.assertEqual((len(self.accounts), self.journal.take()), (1, [("kept", self.logins.kept, 0)]))
+
+    def test_kept_by_another_process(self) -> None:
+        """Else two would have the account."""
+        self.patch(self.accounts, "is_elsewhere", lambda _bare: True)
+        self.failureResultOf(self.leaves_nothing(FIRST, Challenge(b"other", 4096), keeps=True), NotEnrolled)
+        self.assertEqual((len(self.accounts), self.journal.take()), (0, []))
 
     def test_in_memory_of_an_account_that_is_here(self) -> None:
         self.logins.kept = KeptLogin("a.test", "alice")
