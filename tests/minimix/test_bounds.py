@@ -25,11 +25,13 @@ from minimixproxy.minimix.room.presence_updates import digest
 from minimixproxy.minimix.room.sessions import CLIENT_BYTES
 from minimixproxy.minimix.room.snapshot import MAX_SUBJECT
 from minimixproxy.minimix.room.stripped_presence import MAX_TEXT, is_own, stripped
+from minimixproxy.minimix.subprotocols.open_iqs import MAX_OPEN
 from minimixproxy.namespaces import NS_MAM, NS_MUC
 from minimixproxy.wire import stanza as stanza_module
 from minimixproxy.wire.children import children_once
 from minimixproxy.wire.stanza import Stanza, parse_element, parse_stanza
 from minimixproxy.wire.trees import BUILT
+from minimixproxy.xep.disco import PING
 from minimixproxy.xep.muc import MAX_CODES, status_codes
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds, payload_of, split
 
@@ -437,6 +439,47 @@ class WhatClientsSay(SynchronousTestCase):
             self.direct(room, f"<x xmlns='{NS_MUC}'><password>{secret}</password></x>")
             self.assertIn(secret.encode(), self.world.stream.take()[-1].raw)
             self.assertEqual(self.world.account.rooms[room].membership.password, secret if kept else None)
+
+
+class WhatIsAskedOfRooms(SynchronousTestCase):
+    """A room that answers nothing, of a service that has many occupants: clients ask each for its picture."""
+
+    def test_what_clients_ask_of_another_room(self) -> None:
+        world = World()
+        (phone,) = world.joined("phone")
+        vcard = "<vCard xmlns='vcard-temp'/>"
+        for number in range(MAX_OPEN):
+            world.client(phone, f"<iq type='get' id='{number}' to='{ROOM}/eve{number}'>{vcard}</iq>")
+        asked, refused = world.stream.take(), phone.take()
+        self.assertEqual((len(asked) + len(refused), len(asked)), (MAX_OPEN, MAX_OPEN // 2))
+        self.join(world, phone)
+        world.client(phone, f"<iq type='get' id='other' to='{OTHER}/bob'>{vcard}</iq>")
+        (question,) = world.stream.take()
+        world.room(f"<iq type='result' id='{question['id']}' from='{OTHER}/bob' to='{STREAM}'/>")
+        self.assertEqual([(one["type"], one["id"]) for one in phone.take()], [("result", "other")])
+        world.room(f"<iq type='result' id='{asked[0]['id']}' from='{asked[0]['to']}' to='{STREAM}'/>")
+        world.client(phone, f"<iq type='get' id='again' to='{ROOM}/bob'>{vcard}</iq>")
+        self.assertEqual(len(world.stream.take()), 1, "as many as it answers")
+
+    def test_what_the_account_itself_asks(self) -> None:
+        """Of another room, and of its server, which it takes for dead if it does not answer."""
+        world = World()
+        world.joined("phone")
+        answers: list[Stanza | None] = []
+        for _ in range(MAX_OPEN):
+            world.account.ask(f"{ROOM}/eve", "get", PING, answers.append)
+        self.assertEqual((len(world.stream.take()), answers), (MAX_OPEN // 2, [None] * (MAX_OPEN // 2)))
+        world.account.ask(OTHER, "get", PING, answers.append)
+        world.stream.requests.keep_alive()
+        self.assertEqual([one["to"] for one in world.stream.take()], [OTHER, "a.test"])
+
+    @staticmethod
+    def join(world: World, session: FakeSession) -> None:
+        world.client(session, f"<presence to='{OTHER}/alice'><x xmlns='{NS_MUC}'/></presence>")
+        world.room(f"<presence from='{OTHER}/alice' to='{STREAM}'>{SELF}</presence>")
+        world.room(f"<message type='groupchat' from='{OTHER}' to='{STREAM}'><subject/></message>")
+        world.stream.take()
+        session.take()
 
 
 class WhatOthersAsk(SynchronousTestCase):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from minimixproxy.bounds.shares import Shares
+from minimixproxy.jids import parse_jid
 from minimixproxy.timing.clock import Clock, Timer
 
 Asker = TypeVar("Asker")
@@ -28,6 +29,11 @@ class PendingIQ(Generic[Asker]):
 
 MAX_OPEN = 2000  # IQs of one account and direction
 MAX_ID_BYTES = 1024 * 1024  # of the ids of all open IQs of one direction
+
+
+def of_room(peer: str) -> str:
+    """Return the room that a peer is, or is an occupant of: a bare JID; "" of the account's own server for ""."""
+    return parse_jid(peer).bare if peer else ""
 
 
 class TableFull(Exception):
