@@ -66,8 +66,8 @@ class Turn:
 class AnsweredLine:
     """Asks as many at one time as the server's answers allow (see `AnswerWindow`), of each account about as many.
 
-    `ceiling` is what all lines together go by; there, too, each account has its turn: who has rooms at a thousand servers
-    has a thousand lines.
+    `ceiling` is what all lines together go by; there, too, each account has its turn: one with rooms at a thousand
+    servers has a thousand lines.
     """
 
     def __init__(self, clock: Clock, ceiling: Pacer, pace: Pace = QUESTIONS) -> None:

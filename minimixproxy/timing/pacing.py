@@ -12,8 +12,8 @@ from minimixproxy.timing.clock import Clock, Timer
 class Pacer:
     """Makes at most `rate` calls a second, `burst` of them together.
 
-    Those of one, `whose` they are, in the order in which they were asked for; among those who wait each has its turn. So
-    nobody waits for all that another one asks for.
+    Those of one, `whose` they are, in the order in which they were asked for; among those who wait each has its turn.
+    So nobody waits for all that another one asks for.
     """
 
     log = Logger()

@@ -58,9 +58,7 @@ class IQProxyHandler(Subprotocol):
         self._self_pings: OpenIQs[SessionPort] = OpenIQs(
             clock, SELF_PING_AGAIN, MAX_OPEN, self._self_ping_late, of_room
         )
-        self._forwarded: OpenIQs[SessionPort] = OpenIQs(
-            clock, timeout, MAX_OPEN, self._no_answer_from_session, of_room
-        )
+        self._forwarded: OpenIQs[SessionPort] = OpenIQs(clock, timeout, MAX_OPEN, self._no_answer_from_session, of_room)
 
     # Sessions ask ----------------------------------------------------------------------------------------------
 

@@ -468,7 +468,7 @@ class StreamLost(Case):
 
 class SilentlyOut(Case):
     def test_again_and_again(self) -> None:
-        """A client's ping that the room does not take for an occupant's brings the account back, not round and round."""
+        """A client's ping that the room takes for a stranger's brings the account back, but not round and round."""
         self.world.clock.advance(100)
         self.world.client(self.phone, f"<iq type='get' id='p' to='{ROOM}/alice'><ping xmlns='urn:xmpp:ping'/></iq>")
         joins = 0
@@ -478,14 +478,15 @@ class SilentlyOut(Case):
         self.assertTrue(2 <= joins <= 10, joins)
 
     def room_answers(self) -> int:
-        """Each join lets the account in; then a refusal, and to each ping that it is not there. Return how many joins."""
+        """Let the account in, refuse what it shows, and say to each ping that it is not there. Return how many joins."""
         joins, not_there = 0, ERROR.format("cancel", "not-acceptable")
         for asked in self.world.stream.take():
             if asked.name == "presence":
                 joins += 1
                 self.world.shows("alice", "100 110")
                 self.world.subject("topic")
-                self.world.room(f"<presence type='error' from='{ROOM}/alice' to='{STREAM}' id='x'>{not_there}</presence>")
+                refusal = f"type='error' from='{ROOM}/alice' to='{STREAM}' id='x'"
+                self.world.room(f"<presence {refusal}>{not_there}</presence>")
             elif asked.has_payload("urn:xmpp:ping", "ping"):
                 answer = f"type='error' from='{ROOM}/alice' to='{STREAM}' id='{asked['id']}'"
                 self.world.room(f"<iq {answer}>{not_there}</iq>")
