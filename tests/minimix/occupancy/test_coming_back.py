@@ -478,7 +478,7 @@ class SilentlyOut(Case):
         self.assertTrue(2 <= joins <= 10, joins)
 
     def room_answers(self) -> int:
-        """Let the account in, refuse what it shows, and say to each ping that it is not there. Return how many joins."""
+        """Let the account in, refuse what it shows, and each ping, as if it was not there. Return how many joins."""
         joins, not_there = 0, ERROR.format("cancel", "not-acceptable")
         for asked in self.world.stream.take():
             if asked.name == "presence":
