@@ -47,6 +47,20 @@ class KernelTransport:
         self.options.append(option)
 
 
+class SilentPeerTests(unittest.SynchronousTestCase):
+    def test_is_lost_after_four_minutes(self) -> None:
+        """Whether it owes answers to probes, or has not acknowledged what was written to it."""
+        kernel: Any = KernelTransport()
+        kernel.setTcpNoDelay = kernel.setTcpKeepAlive = lambda on: self.assertTrue(on)
+        transport = SecurableConnection(Recorder())
+        transport.makeConnection(kernel)
+        self.assertEqual({level for level, _option, _value in kernel.options}, {socket.IPPROTO_TCP})
+        told = {option: value for _level, option, value in kernel.options}
+        idle, pause, probes = (told[option] for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT))
+        self.assertEqual((idle, idle + pause * probes), (120, 240))
+        self.assertEqual(told[socket.TCP_USER_TIMEOUT], 240_000)
+
+
 class AcknowledgingTests(unittest.SynchronousTestCase):
     def test_what_the_kernel_is_told(self) -> None:
         kernel: Any = KernelTransport()
