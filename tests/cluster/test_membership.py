@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
+from minimixproxy.c2s.transport.certificates import CertificateError
+from minimixproxy.cannot_start import CannotStart
 from minimixproxy.cluster import membership
-from minimixproxy.cluster.internal_service import InternalService
+from minimixproxy.cluster.internal_port import InternalPort
+from minimixproxy.cluster.internal_service import CROWD, InternalService
+from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.cluster.membership import Membership, SharedSecret
 from minimixproxy.cluster.part import ClusterPart
 from minimixproxy.config.cluster_checks import place
@@ -22,6 +29,7 @@ from minimixproxy.resource_id import Installation
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.leases import Holder
 from minimixproxy.storage.service import Member, Place
+from tests.certificates import make_authority, make_certificate
 
 BARE = "alice@example.org"
 
@@ -162,6 +170,55 @@ class PartTests(ClusterCase):
         where = self.part.place(Place(nothing, self.directory))
         assert where.opener is not None
         self.assertEqual((where.opener(where, nothing), self.membership.number), ("state", 7))
+
+    def test_port_for_others_on_other_hosts(self) -> None:
+        """By TLS, on the address that is named, with place for a crowd."""
+        authority = make_authority()
+        ca, _key = authority.write(self.directory, "ca")
+        certificate, key = make_certificate(authority, "node-a").write(self.directory, "node-a")
+        section = self.section.model_copy(
+            update={
+                "endpoint": "tls:127.0.0.1:5270",
+                "address": "127.0.0.1:5270",
+                "ca": ca,
+                "certificate": certificate,
+                "key": key,
+            }
+        )
+        reactor = MemoryReactorClock()
+        nothing: Any = None
+        part = ClusterPart(section, self.directory, reactor)
+        part.join(nothing, nothing, nothing, nothing)
+        port = part.port(nothing)
+        port.startService()
+        ((number, factory, backlog, host),) = reactor.tcpServers
+        self.assertEqual((number, backlog, host), (5270, CROWD, "127.0.0.1"))
+        assert isinstance(factory, InternalPort)
+        self.assertIsInstance(factory.tls, InternalTLS)
+        ca.write_text("nothing")
+        self.assertRaises(CertificateError, ClusterPart, section, self.directory, reactor)
+
+    def test_a_port_that_somebody_else_has(self) -> None:
+        """The process does not start: no client would reach the accounts that it holds."""
+
+        def taken(*_arguments: object, **_options: object) -> None:
+            raise CannotListenError("127.0.0.1", 5270, OSError("in use"))
+
+        reactor: Any = MemoryReactorClock()
+        reactor.listenTCP = taken
+        factory: Any = None
+        port = InternalService(place("tls:127.0.0.1:5270"), factory, reactor)
+        with capturedLogs() as events:
+            error = self.assertRaises(CannotStart, port.startService)
+        (said,) = map(formatEvent, events)
+        self.assertEqual(said, str(error))
+        self.assertIn("[cluster] endpoint cannot be listened on: ", str(error))
+        self.assertIsNone(self.successResultOf(port.stopService()))
+
+    def test_a_domain_is_connected_by_one(self) -> None:
+        component: Any = Pretended
+        duty = self.part.duty("proxy.example.org", component)
+        self.assertEqual((duty.domain, duty._make, duty._among), ("proxy.example.org", component, self.membership))
 
     def test_who_can_tell_of_an_account(self) -> None:
         asked: list[tuple[str, str]] = []

@@ -5,6 +5,7 @@ from threading import Thread
 from typing import Any
 
 import psycopg
+from twisted.internet import reactor
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from minimixproxy.minimix.interfaces.handed import HandedAccount, HandedRoom
@@ -18,8 +19,10 @@ from minimixproxy.storage.lease import LEASE, RENEWAL, HeldByAnother, Lease
 from minimixproxy.storage.leases import HeldBy, Holder
 from minimixproxy.storage.noted_given_out import NOTED_AFTER
 from minimixproxy.storage.numbering import SLOTS
+from minimixproxy.storage.service import Member, Place, open_shared
+from tests.patience import patiently
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, message
-from tests.storage.clustered import CLUSTER, ClusterTestCase
+from tests.storage.clustered import CLUSTER, SEALER, ClusterTestCase
 
 BOB = "bob@example.org"
 KEYS = Keys("sha1", b"salt", 4096, b"stored", b"server", None)
@@ -606,3 +609,25 @@ class HandoverTests(ClusterTestCase):
         )
         self.assertEqual(rooms, [(BOB, 2)])
         self.flushLoggedErrors()
+
+    def test_entering(self) -> None:
+        """Whoever enters has a row and no account yet; what it takes is read as others have left it."""
+        one = self.process()
+        one.adopted()
+        one.journal.room(BARE, ROOM).membership(MEMBERSHIP)
+        (kept,) = one.keep()
+        one.turn()
+        one.end()
+        place = Place(one.database, self.directory)
+        opened, shared = open_shared(place, Member(Node("new", "new:1", "here"), CLUSTER, SEALER), reactor)
+        self.addCleanup(shared.leases.close)
+        opened.writer.start(lambda *_written: None)
+        self.addCleanup(opened.writer.stop, patiently(20))
+        self.assertEqual((opened.accounts, opened.sealer), ([], SEALER))
+        self.assertEqual((opened.login_keys, opened.login_tokens, opened.blocked), ({}, {}, {}))
+        self.assertEqual((opened.last_id, opened.last_sequence), (shared.lease.last_id, shared.lease.last_sequence))
+        self.assertEqual(self.execute("SELECT name FROM holders WHERE number = %s", shared.lease.number), [("new",)])
+        found = shared.leases.claim(BARE)
+        assert isinstance(found, Adopted)
+        (room,) = found.accounts[0].kept.rooms
+        self.assertEqual([message.raw for message in room.messages], [kept.raw])

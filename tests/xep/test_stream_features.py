@@ -101,6 +101,7 @@ class AnnouncedLimits(unittest.TestCase):
             ("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>65536</max-bytes></limits>", 65536),
             ("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>0</max-bytes></limits>", 10_000),
             ("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>many</max-bytes></limits>", None),
+            ("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>6553\u00b2</max-bytes></limits>", None),
             ("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes/></limits>", None),
             ("<limits xmlns='urn:xmpp:stream-limits:0'/>", None),
             ("", None),

@@ -56,7 +56,9 @@ class SilentPeerTests(unittest.SynchronousTestCase):
         transport.makeConnection(kernel)
         self.assertEqual({level for level, _option, _value in kernel.options}, {socket.IPPROTO_TCP})
         told = {option: value for _level, option, value in kernel.options}
-        idle, pause, probes = (told[option] for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT))
+        idle, pause, probes = (
+            told[option] for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
         self.assertEqual((idle, idle + pause * probes), (120, 240))
         self.assertEqual(told[socket.TCP_USER_TIMEOUT], 240_000)
 

@@ -1,5 +1,6 @@
 """What attached sessions are shown when the account is back in a room."""
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.bounds.byte_budget import ByteBudget
@@ -8,6 +9,7 @@ from minimixproxy.minimix.rejoin import difference
 from minimixproxy.minimix.rejoin.difference import Difference, subject_of
 from minimixproxy.minimix.room.snapshot import Snapshot, _Kept
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.xep import muc
 from tests.minimix.fakes import ROOM, kind, kinds
 
 MUC_USER = "http://jabber.org/protocol/muc#user"
@@ -68,6 +70,20 @@ class DifferenceTests(SynchronousTestCase):
         after.occupant_shown("dan", presence("dan"))
         self.assertEqual([kind(parse_stanza(raw)) for raw in found], ["unavailable bob", "presence carol"])
 
+    def test_an_own_presence_that_cannot_be_shown(self) -> None:
+        """The session gets the others, and the log has the room."""
+
+        def broken(_presence: Stanza, _codes: set[str]) -> bytes:
+            raise ValueError("no XML")
+
+        self.patch(muc, "with_status_codes", broken)
+        own = presence("alice", item="affiliation='owner' role='moderator'", codes="100 110")
+        with capturedLogs() as events:
+            shown = self.shown(view(presence("bob")), view(presence("bob"), presence("carol"), own=own))
+        self.assertEqual(shown, ["presence carol"])
+        (said,) = map(formatEvent, events)
+        self.assertIn(f"{ROOM}: a presence cannot be shown, and is left out: ValueError", said)
+
     def test_only_so_much_is_looked_into(self) -> None:
         """What reads otherwise is not parsed for each of thousands to find out that it is the same."""
         looked_into: list[bytes] = []
@@ -121,6 +137,18 @@ class DifferenceTests(SynchronousTestCase):
         self.shown(view(), after)
         (message,) = self.stanzas
         self.assertIn(b"<status code='173'/><status code='170'/>", message.raw)
+
+    def test_subject_in_many_elements(self) -> None:
+        """As the first one is written, up to its end or further; without one there is nothing."""
+        made = view()
+        for inner, text in (
+            ("<subject>new</subject>", b"new"),
+            ("<body/><subject>new</subject><subject xml:lang='de'>neu</subject>", b"new</subject>"),
+            ("<x:subject xmlns:x='urn:x'>not it</x:subject>", b""),
+        ):
+            message = parse_stanza(f"<message type='groupchat' from='{ROOM}/bob'>{inner}</message>")
+            self.patch(Snapshot, "subject", message)
+            self.assertEqual(subject_of(made), (text, f"{ROOM}/bob"))
 
     def test_subject(self) -> None:
         self.assertEqual(subject_of(view()), subject_of(view()))
