@@ -84,6 +84,26 @@ class DifferenceTests(SynchronousTestCase):
         (said,) = map(formatEvent, events)
         self.assertIn(f"{ROOM}: a presence cannot be shown, and is left out: ValueError", said)
 
+    def test_what_the_room_itself_shows(self) -> None:
+        """It is told if it is new, or reads otherwise; not if only its address is another, or it is gone."""
+        one, again, other = (
+            parse_stanza(f"<presence from='{ROOM}' to='{to}'><x xmlns='urn:x'>{hash}</x></presence>")
+            for to, hash in (("x@y/1", "a"), ("x@y/2", "a"), ("x@y/1", "b"))
+        )
+        for before, after, told in (
+            (None, one, True),
+            (one, one, False),
+            (one, again, False),
+            (one, other, True),
+            (one, None, False),
+        ):
+            views = view(), view()
+            for made, presence_of_room in zip(views, (before, after), strict=True):
+                if presence_of_room is not None:
+                    made.room_shown(presence_of_room)
+            self.shown(*views)
+            self.assertEqual([stanza["from"] for stanza in self.stanzas], [ROOM] if told else [])
+
     def test_only_so_much_is_looked_into(self) -> None:
         """What reads otherwise is not parsed for each of thousands to find out that it is the same."""
         looked_into: list[bytes] = []
