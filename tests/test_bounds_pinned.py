@@ -26,6 +26,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.transport.peers": {"_IPV6_PREFIX": 64},
     "c2s.server.login_queue": {"LEAST": 0.001, "MAX_WAITING": 10, "LONGEST": 180},
     "c2s.server.counted_connection": {"MAX_UNKNOWN": 1000, "MAX_REASON": 100, "READ": 8192},
+    "c2s.server.client_headers": {"MAX_LANG": 64, "MAX_NAMESPACE": 256},
     "c2s.server.negotiation": {"MAX_EARLY": 100, "MAX_REFUSALS": 10},
     "c2s.server.holder_search": {"TRIES": 3, "LAST_PAUSE": 1},
     "c2s.server.client_login": {"MAX_FAILURES": 3},

@@ -10,9 +10,13 @@ from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.wire.events import StreamOpened
 from minimixproxy.xep.stream_headers import LANG, Refusal, addressed_domain, answer_header, check_header
 
+#: Characters of what is written on each stanza that goes another way than its stream, however short it is: of a
+#: language, the header of a stream with a longer one names none; of a namespace that has a prefix.
+MAX_LANG, MAX_NAMESPACE = 64, 256
+
 
 class ClientHeaders:
-    """`domain`: which one the client has named, "" until then. `lang`: its language, None if it names none.
+    """`domain`: which one the client has named, "" until then. `lang`: its language, None if it names none to be used.
 
     `account`: the bare JID that it says it will log in as; None if it does not say so, or it is none of the domain.
     """
@@ -27,8 +31,8 @@ class ClientHeaders:
 
     def check(self, opened: StreamOpened, *, logged_in: bool) -> Refusal | None:
         """Take a header, or return what is wrong with it."""
-        self.lang = opened.attributes.get(LANG)
-        refusal = check_header(opened, self._domains)
+        self.lang = _language(opened)
+        refusal = check_header(opened, self._domains) or _too_long(opened)
         if refusal is not None:
             return refusal
         domain = addressed_domain(opened)
@@ -53,6 +57,17 @@ class ClientHeaders:
     def restart(self) -> None:
         """A new stream begins."""
         self._answered = False
+
+
+def _language(opened: StreamOpened) -> str | None:
+    lang = opened.attributes.get(LANG)
+    return lang if lang is not None and len(lang) <= MAX_LANG else None
+
+
+def _too_long(opened: StreamOpened) -> Refusal | None:
+    if any(len(uri) > MAX_NAMESPACE for uri in opened.namespaces.values()):
+        return Refusal("policy-violation", "a namespace that the header declares is too long")
+    return None
 
 
 def _account(address: str, domain: str) -> str | None:

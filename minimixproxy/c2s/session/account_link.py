@@ -43,7 +43,8 @@ class LinkedSession(SessionPort, Protocol):
 class AccountLink:
     """`watch` follows what client and server deal with that the account must know of.
 
-    `is_void`: tells, when a JID is bound, whether the token that the client has logged in by has been withdrawn.
+    `is_void`: tells, when a JID is bound or another session resumed, whether the token that the client has logged in by
+    has been withdrawn.
     """
 
     log = Logger()
@@ -166,15 +167,21 @@ class AccountLink:
         self._session.bound(jid)
         login, self._login = self._login, None
         assert login is not None
-        is_void, self.is_void = self.is_void, _never
-        if is_void():
-            self.log.info("session of {jid} ends: the token that it began with was withdrawn", jid=jid)
-            self._session.close("reset", "your device has to log in with the password")
+        if self.withdrawn():
             return
+        self.is_void = _never
         if self._accounts.is_elsewhere(self._own.bare):
             self._session.close("reset", ELSEWHERE)
             return
         self._account = account_of(self._session, login)
+
+    def withdrawn(self) -> bool:
+        """End the session if the token that it began with has been withdrawn. Tell whether that is so."""
+        if not self.is_void():
+            return False
+        self.log.info("session of {jid} ends: the token that it began with was withdrawn", jid=self.name)
+        self._session.close("reset", "your device has to log in with the password")
+        return True
 
     # Acknowledgements (XEP-0198)
 

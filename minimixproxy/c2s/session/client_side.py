@@ -465,6 +465,8 @@ class ClientSide:
         if self._context.accounts.is_elsewhere(self.account):  # with that session, perhaps
             self._session.close("reset", ELSEWHERE)
             return
+        if self._parts.link.withdrawn():
+            return
         try:
             other, h = self._context.resumable.asked(request, self.account)
         except NotResumable as reason:

@@ -383,6 +383,22 @@ class RefusedTest(FastCase):
             self.assertEqual(b"<reset " in answer, withdrawn)
             self.assertEqual(client.wire.disconnecting, withdrawn)
 
+    def test_withdrawn_before_a_session_is_resumed(self) -> None:
+        """By `<resume/>` (XEP-0198 §5), too, it would be in one that goes on."""
+        for withdrawn in (True, False):
+            secret = self.token()
+            client = self.by_token(secret)
+            client.accept_login()
+            self.assertIn(b"<success ", client.serve(SERVER_HEADER + PLAIN_FEATURES))
+            if withdrawn:
+                self.lab.tokens.withdraw(ACCOUNT, DEVICE)
+            answer = client.send(b"<resume xmlns='urn:xmpp:sm:3' h='0' previd='x'/>")
+            self.turn()
+            answer += client.wire.take()
+            self.assertEqual(b"<reset " in answer, withdrawn)
+            self.assertEqual(b"<failed " in answer, not withdrawn)
+            self.assertEqual(client.wire.disconnecting, withdrawn)
+
     def test_spelled_otherwise(self) -> None:
         """The server is asked about the account whose token it is."""
         secret = self.token()

@@ -18,6 +18,7 @@ from minimixproxy.c2s.errors import (
     UpstreamTLSError,
     UpstreamUnreachable,
 )
+from minimixproxy.c2s.server.client_headers import MAX_LANG, MAX_NAMESPACE
 from minimixproxy.c2s.server.client_login import LOGINS
 from minimixproxy.c2s.server.negotiation import TRANSITIONS, Negotiation
 from minimixproxy.c2s.server.negotiation_states import WAITING, State
@@ -717,12 +718,24 @@ class JoiningTest(NegotiationTest):
 
     def test_language(self) -> None:
         """What the account says to a client is in the client's own, if there is a choice."""
-        for header, language in ((HEADER, "de"), (HEADER.replace(b" xml:lang='de'", b""), "")):
+        tags = {" xml:lang='de'": "de", "": "", f" xml:lang='{'x' * MAX_LANG}'": "x" * MAX_LANG}
+        for written, language in (*tags.items(), (f" xml:lang='{'x' * (MAX_LANG + 1)}'", "")):
+            header = HEADER.replace(b" xml:lang='de'", written.encode())
             self.setUp()
             self.client.send(header)
             self.client.serve(SERVER_HEADER + SERVER_FEATURES)
             session = self.client.session
             self.assertEqual(session.language, language)
+
+    def test_a_long_namespace(self) -> None:
+        """It would be written on each stanza to a room that uses its prefix."""
+        for length, taken in ((MAX_NAMESPACE, True), (MAX_NAMESPACE + 1, False)):
+            self.setUp()
+            header = HEADER.replace(b" to=", b" xmlns:p='%b' to=" % (b"u" * length))
+            if taken:
+                self.assertEqual(self.client.send(header), b"")
+            else:
+                self.refused(self.client, header, b"policy-violation")
 
     def test_prefixes_other_than_stream_are_translated(self) -> None:
         self.client.send(HEADER.replace(b"stream:", b"s:").replace(b":stream=", b":s="))
