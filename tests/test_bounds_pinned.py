@@ -412,7 +412,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.own_streams": {"_NONCE": 16, "_MARK": 8},
     "c2s.server.exchanges.token_giver": {"RENEWED_AFTER": 0.1},
     "c2s.server.inline_login": {"UNIQUE": 6},
-    "c2s.transport.tls_engine": {"MAX_DATA": 2**15, "LARGE": 4096, "PIECE": 1024, "SMALL": 48},
+    "c2s.transport.tls_engine": {"MAX_DATA": 2**15, "LARGE": 4096, "PIECE": 1024, "MANY": 100},
     "checking.certificates": {"_NAMED": 5},
     "checking.finding": {"_MAX_SENTENCE": 4000},
     "clientproxy.only_connection": {"EVERY": 3, "AT_ONCE": 8},

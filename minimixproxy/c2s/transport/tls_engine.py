@@ -13,9 +13,9 @@ from OpenSSL import SSL
 
 MAX_PLAINTEXT = 2**14  # bytes in a record (RFC 8446 §5.1)
 MAX_DATA = 2**15  # more than a record takes, encrypted
-#: Of what comes in very small records so many bytes are read at once: what brings no data costs much (`TLSLayer`).
-PIECE, SMALL = 1024, 48
-_DATA_RECORD = b"\x17\x03\x03"  # how each begins, whatever is in it (RFC 8446 §5.2)
+#: Of what comes in very many records so many bytes are read at once: what brings no data costs much (`TLSLayer`).
+PIECE, MANY = 1024, 100
+_VERSION = b"\x03\x03"  # in the header of each record, whatever is in it (RFC 8446 §5.2)
 #: Bytes, beyond which what passes leaves OpenSSL's buffers larger than an idle connection should keep.
 LARGE = 4096
 
@@ -40,10 +40,16 @@ _READ: Any = _ffi.buffer(_BUFFER) if AVAILABLE else None  # the same for Python:
 _DATA: Any = _ffi.new("char **") if AVAILABLE else None
 
 
+def has_very_many(data: bytes) -> bool:
+    """Tell whether there may be more records in it than should be read at once."""
+    return len(data) > PIECE and data.count(_VERSION) > MANY
+
+
 class Layer(Protocol):
     """What an engine needs of the TLS layer that it takes over from."""
 
     transport: Any
+    is_wary: bool  # of the peer: it may send very many records
 
     def getHandle(self) -> Any:
         """Return pyOpenSSL's connection."""
@@ -52,12 +58,11 @@ class Layer(Protocol):
     def feed(self) -> Callable[[bytes], int]:
         """Return how to count the records that end in what came."""
 
-    @property
-    def given_up(self) -> bool:
-        """Return whether nothing that comes is of interest any more."""
-
     def read(self, data: bytes) -> None:
         """Take encrypted bytes, by the slow way."""
+
+    def read_pieces(self, data: bytes) -> None:
+        """Take encrypted bytes a little at a time, and no more once it is too much."""
 
     def read_rest(self, remaining: int) -> None:
         """Find out what the records are that the engine could not read."""
@@ -78,6 +83,7 @@ class TLSEngine:
         "_from_ssl",
         "_grown",
         "_into_ssl",
+        "_is_wary",
         "_layer",
         "_ssl",
         "_write_below",
@@ -94,6 +100,7 @@ class TLSEngine:
         self._grown = False
         self._renew_buffers()  # the handshake has been in them
         self._count = layer.feed
+        self._is_wary = layer.is_wary
         self._write_below = layer.transport.write
         self.active = True
 
@@ -115,8 +122,8 @@ class TLSEngine:
 
     def read(self, data: bytes) -> None:
         """Decrypt what came, and hand up the data of all its records at once."""
-        if len(data) > PIECE and data.count(_DATA_RECORD) * SMALL > len(data):
-            self._read_pieces(data)
+        if self._is_wary and has_very_many(data):
+            self._layer.read_pieces(data)
             return
         if not self.active or _lib.BIO_write(self._into_ssl, data, len(data)) != len(data):
             self._layer.read(data)
@@ -134,12 +141,6 @@ class TLSEngine:
         elif self._grown:
             self._renew_buffers()
         self._layer.hand_up(parts)
-
-    def _read_pieces(self, data: bytes) -> None:
-        for start in range(0, len(data), PIECE):
-            if self._layer.given_up:
-                return
-            self.read(data[start : start + PIECE])
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""

@@ -11,7 +11,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.transport.key_shares import ServerFacingFactory
-from minimixproxy.c2s.transport.tls_engine import AVAILABLE, MAX_DATA, TLSEngine
+from minimixproxy.c2s.transport.tls_engine import AVAILABLE, MAX_DATA, PIECE, TLSEngine, has_very_many
 from minimixproxy.counting.tally import Tally
 
 _HEADER = 5  # bytes before a record's body: type, version, length (RFC 8446 §5.1)
@@ -75,6 +75,7 @@ class TLSLayer(TLSMemoryBIOProtocol):
         """
         super().__init__(factory, upper, False)
         self._peer = peer
+        self.is_wary = peer == "client"  # servers, and other processes, say much in earnest
         self._counted = False  # how the handshake went
         self._acknowledge = acknowledge
         self.counter = RecordCounter()
@@ -98,17 +99,15 @@ class TLSLayer(TLSMemoryBIOProtocol):
         return self.counter.feed
 
     @property
-    def given_up(self) -> bool:
-        """Nothing that comes is of interest any more."""
-        return bool(self._aborted or self._lostTLSConnection)
-
-    @property
     def settled(self) -> bool:
         """`dataReceived` is what it will be while the connection is open."""
         return self._engine is not None or not AVAILABLE
 
     def dataReceived(self, data: bytes) -> None:
         """Take encrypted bytes; behind the last of the handshake the engine takes over."""
+        if self.is_wary and has_very_many(data):
+            self.read_pieces(data)
+            return
         self.read(data)
         if self._handshakeDone and not self._counted:
             self._count("success")
@@ -131,6 +130,15 @@ class TLSLayer(TLSMemoryBIOProtocol):
         """Count the records, then do as Twisted does."""
         self._records += self.counter.feed(data)
         super().dataReceived(data)
+        if not self._handshakeDone:  # so they were of the handshake, however many it is cut into
+            self._records = 0
+
+    def read_pieces(self, data: bytes) -> None:
+        """Take encrypted bytes a little at a time, the engine's part, too; no more once the connection is given up."""
+        for start in range(0, len(data), PIECE):
+            if self._aborted or self._lostTLSConnection:
+                return
+            self.dataReceived(data[start : start + PIECE])
 
     def read_rest(self, records: int) -> None:
         """Go on with up to `records` records, of which the next is a special one."""
