@@ -224,6 +224,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "LATELY": 30.0,
     },
     "timing.answered_line": {
+        "LOOKED_AT": 8,
         "SILENT": 5.0,
         "LEAST_PER_SECOND": 20.0,
         "OPENINGS": (60.0, 1.0, 10.0, 0.05, 4),

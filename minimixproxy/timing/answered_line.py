@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from math import inf
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from minimixproxy.timing.fair_queue import FairQueue
 from minimixproxy.timing.pacing import Pacer
 
 SILENT = 5.0  # seconds after which nobody waits for an answer: it counts as trouble, and keeps its place no longer
+LOOKED_AT = 8  # of those who wait, the next ones: as whose the line has its turn at the ceiling
 LEAST_PER_SECOND = 20.0  # are asked, however much is under way: a server that answers nothing may have come to itself
 
 
@@ -67,7 +70,7 @@ class AnsweredLine:
     """Asks as many at one time as the server's answers allow (see `AnswerWindow`), of each account about as many.
 
     `ceiling` is what all lines together go by; there, too, each account has its turn: one with rooms at a thousand
-    servers has a thousand lines.
+    servers has a thousand lines. So the line asks there as an account that waits here, and has little waiting there.
     """
 
     def __init__(self, clock: Clock, ceiling: Pacer, pace: Pace = QUESTIONS) -> None:
@@ -81,7 +84,7 @@ class AnsweredLine:
         self._last = -inf  # when one began
         self._rests_until = -inf
         self._stopped = False
-        self._owed = False  # the ceiling owes a call
+        self._owed: set[str] = set()  # as whose the ceiling owes a call, whoever is the next then
         self._timer = Timer(clock)
 
     @property
@@ -112,7 +115,7 @@ class AnsweredLine:
                 self._patient.discard(turn.account, turn)
                 turn.urgent = True
             self._queue(turn).add(turn.account, turn)
-            self._go_on()
+            self._go_on(turn.account)
 
     def answered(self, turn: Turn, *, trouble: bool) -> None:
         """For `Turn`."""
@@ -152,15 +155,22 @@ class AnsweredLine:
         pace = self._pace
         return self._last + 1 / (pace.urgent_per_second if self._urgent else pace.least_per_second)
 
-    def _go_on(self) -> None:
-        if self._waiting and not self._owed and self._may_begin():
-            self._owed = True
-            self._ceiling.ask(self._begin, self._next_queue.next_owner)
+    def _go_on(self, account: str = "") -> None:
+        """Begin if that may be. `account`: one to look at, too, if it waits."""
+        if self._waiting and self._may_begin():
+            backlog = self._ceiling.backlog
+            queue = self._next_queue
+            some = islice(queue.owners, LOOKED_AT)
+            whose = min((account, *some) if account in queue else some, key=backlog)
+            # Once more if the call that is owed waits behind very many others of the same account.
+            if not self._owed or 2 * (backlog(whose) + 1) < min(map(backlog, self._owed)):
+                self._owed.add(whose)
+                self._ceiling.ask(partial(self._begin, whose), whose)
         self._look_again()
 
-    def _begin(self) -> None:
+    def _begin(self, whose: str) -> None:
         """The ceiling's call, perhaps late: there may have been trouble meanwhile, and then it comes to nothing."""
-        self._owed = False
+        self._owed.discard(whose)
         try:
             if self._waiting and self._may_begin():
                 turn = self._next_queue.pop()
@@ -169,7 +179,7 @@ class AnsweredLine:
                 self._under_way[turn] = None
                 turn.begin()
         finally:
-            self._go_on()
+            self._go_on(whose)
 
     def _look_again(self) -> None:
         """Have a timer run for what time brings: the end of a rest, the least pace, and silence."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
@@ -18,6 +19,9 @@ class FairQueue(Generic[_T]):
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    def __contains__(self, owner: str) -> bool:
+        return owner in self._waiting
 
     def add(self, owner: str, item: _T) -> None:
         """Something waits."""
@@ -36,13 +40,13 @@ class FairQueue(Generic[_T]):
                 del self._waiting[owner]
 
     @property
-    def next_owner(self) -> str:
-        """Whose the next is. There has to be one."""
-        return next(iter(self._ranks[min(self._ranks)]))
+    def owners(self) -> Iterator[str]:
+        """Who waits, the next one first. Nothing may change meanwhile."""
+        return (owner for rank in sorted(self._ranks) for owner in self._ranks[rank])
 
     def pop(self) -> _T:
         """Take the next: it is under way until `ended`."""
-        owner = self.next_owner
+        owner = next(iter(self._ranks[min(self._ranks)]))
         self._unrank(owner)
         items = self._waiting[owner]
         item, _ = items.popitem(last=False)

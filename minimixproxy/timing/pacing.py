@@ -31,6 +31,10 @@ class Pacer:
         """How many calls wait."""
         return sum(map(len, self._waiting.values()))
 
+    def backlog(self, whose: str) -> int:
+        """How many calls of one wait."""
+        return len(self._waiting.get(whose, ()))
+
     def ask(self, call: Callable[[], None], whose: str = "") -> None:
         """Make `call` now if the pace allows it, else later. It cannot be taken back: it has to look before it acts."""
         self._waiting.setdefault(whose, deque()).append(call)

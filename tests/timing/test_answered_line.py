@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.timing import answered_lines
 from minimixproxy.timing.answer_window import FIRST, LEAST, MOST, ROUND
-from minimixproxy.timing.answered_line import LEAST_PER_SECOND, QUESTIONS, SILENT, Pace, Turn
+from minimixproxy.timing.answered_line import LEAST_PER_SECOND, LOOKED_AT, QUESTIONS, SILENT, Pace, Turn
 from minimixproxy.timing.answered_lines import KEPT, MOST_PER_SECOND, AnsweredLines
 
 STEP = 0.01
@@ -279,6 +279,19 @@ class AnsweredLineTest(SynchronousTestCase):
         server = self.server("good")
         server.ask("alice", 200)
         self.until(lambda: server.answered["alice"] == 200, 5)
+
+    def test_nor_does_it_hold_up_a_line_that_others_wait_in_too(self) -> None:
+        """The line has its turn at the ceiling as somebody who has less waiting there."""
+        eves = [f"eve{number}" for number in range(2 * LOOKED_AT)]
+        for eve in eves:
+            for number in range(200):
+                self.server(f"{eve}{number}").ask(eve)
+        good = self.server("good")
+        for eve in eves:
+            good.ask(eve, 20)
+        good.ask("alice", 5)
+        self.until(lambda: good.answered["alice"] == 5, 9)
+        self.assertGreater(min(good.answered[eve] for eve in eves), 0)  # they have their turns there, too
 
     def test_servers_that_nobody_asks_are_forgotten(self) -> None:
         busy = self.server("busy", takes=1000.0)
