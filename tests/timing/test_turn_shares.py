@@ -263,6 +263,30 @@ class SessionsTest(unittest.TestCase):
             passed += len(client.upstream.take())
         self.assertEqual(passed, 5000)
 
+    def test_what_only_passes_is_all_passed_on_in_its_order(self) -> None:
+        """Also if the client ends its stream, or is gone, right behind it; and it is told so if it asks (XEP-0198)."""
+        said = [b"<iq id='%d'/>" % number for number in range(2000)]
+        for end, gone in ((b"", False), (b"</stream:stream>", False), (b"", True)):
+            client, data = self.client(), b"".join(said)
+            if not (end or gone):
+                self.assertIn(b"<enabled ", client.send(b"<enable xmlns='urn:xmpp:sm:3'/>") + self.answer(client))
+                data += b"<r xmlns='urn:xmpp:sm:3'/>"
+            client.send(data[:8000])
+            client.send(data[8000:] + end)
+            if gone:
+                client.vanish()
+            passed = client.upstream.take()
+            while self.turn():
+                passed += client.upstream.take()
+            passed += client.upstream.take()
+            self.assertEqual(passed, b"".join(said) + (b"</stream:stream>" if end or gone else b""))
+            if not (end or gone):
+                self.assertIn(b"h='2000'", self.answer(client))
+
+    def answer(self, client: LabClient) -> bytes:
+        next_turn(self.lab.clock)
+        return client.wire.take()
+
     def test_what_a_client_that_is_gone_has_said_goes_on(self) -> None:
         crowd = [self.client() for _ in range(3)]
         for client in crowd:
