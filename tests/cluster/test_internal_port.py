@@ -133,6 +133,11 @@ class InternalPortTest(PortCase):
         self.assertFalse(wires[1][1].aborted)
         self.assertEqual(len(self.port.new), MAX_NEW)
 
+    def test_the_log_does_not_tell_of_the_factory(self) -> None:
+        self.port.doStart()
+        self.port.doStop()
+        self.assertFalse(self.told("factory"))
+
     def test_gone_before_it_says_anything(self) -> None:
         connection, _wire = self.connection()
         connection.connectionLost(Failure(connectionDone.value))

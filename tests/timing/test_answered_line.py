@@ -125,6 +125,7 @@ class AnsweredLineTest(SynchronousTestCase):
         before = server.began["a"]
         self.passes(10)
         self.assertAlmostEqual(server.began["a"] - before, 10 * LEAST_PER_SECOND, delta=10 * LEAST / SILENT + 2)
+        self.assertEqual(self.lines._lines["one"].at_once, LEAST, "silence is trouble")
         server.silent.clear()
         self.passes(10)
         before = server.began["a"]

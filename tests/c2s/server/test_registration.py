@@ -411,6 +411,21 @@ class PassingTest(RegistrationTest):
         self.assertEqual([places.take_place("example.org", "192.0.2.1") for _ in range(2)], [True, False])
         self.assertEqual(places.open_streams, registrar.STREAMS_PER_DOMAIN + 1)
 
+    def test_an_address_that_has_tried_often_has_no_more_streams(self) -> None:
+        """Each stream counts as a try, also for who only looks at the form: the server would have as many logins."""
+        context = self.lab.context
+        client, stream, _wire, identity = self.registering()
+        while context.registrar.guard.tries("192.0.2.1", makes=False):
+            pass
+        stream.dataReceived(b"<iq type='result' id='%b'/>" % identity)
+        client.wire.take()
+        client.send(GET)
+        self.assertEqual(client.wire.take(), b"", "what is open stays so")
+        answer = self.known_client().send(GET)
+        self.assertIn(b"<error type='wait'><resource-constraint ", answer)
+        self.assertIn(b"too many tries from your address", answer)
+        self.assertEqual((self.lab.contacts, context.registrar.open_streams), ([], 1))
+
     def test_a_client_has_a_place_as_long_as_its_stream(self) -> None:
         client, stream, wire, identity = self.registering()
         self.assertEqual(self.lab.context.registrar.open_streams, 1)

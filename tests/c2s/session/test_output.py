@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.c2s.session.acknowledgements import CROSSING, EVERYTHING, Acknowledgements
 from minimixproxy.c2s.session.output import LAZY_TIME, ClientOutput
 from minimixproxy.counting.traffic import CLIENTS
+from minimixproxy.stream_management.unacknowledged import Unacknowledged
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.timing.turn_shares import TURN
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -43,6 +44,16 @@ class SlowTransport(Wire):
         self.largest = max(self.largest, self.inside)
         if self.inside > BUFFER:
             self.pause()
+
+
+class Quiet:
+    """Asks nothing of the client, and keeps nothing."""
+
+    def question(self) -> bytes:
+        return b""
+
+    def wrote(self, size: int, *, everything: bool = True) -> None:
+        """So much was written."""
 
 
 class CountingReach(Acknowledgements):
@@ -266,6 +277,25 @@ class LazyTest(SynchronousTestCase):
             client.output.deliver_all(client.lazy(*[b"x"] * 100))
         self.assertTrue(client.waited)
         self.assertEqual(client.made, 0)
+
+    def test_what_is_queued(self) -> None:
+        """Bytes that are there, before a replay, behind it or not acknowledged; not those that are not made yet."""
+        client = Client()
+        self.assertEqual(client.output.queued, 0)
+        client.output.block()
+        client.output.deliver(b"before")
+        client.output.deliver_all(client.lazy(b"x" * 1000))
+        client.output.deliver(b"behind it")
+        self.assertEqual(client.output.queued, len(b"beforebehind it"))
+        client.output.unblock()
+        self.assertEqual(client.output.queued, 0)
+        client.output.manage(Unacknowledged(), Quiet(), b"")
+        client.output.deliver(b"<message/>")
+        client.turn()
+        self.assertEqual(client.output.queued, len(b"<message/>"))
+        client.output.block()
+        client.output.deliver(b"<presence/>")
+        self.assertEqual(client.output.queued, len(b"<message/><presence/>"))
 
     def test_closing_in_the_middle(self) -> None:
         client = Client()

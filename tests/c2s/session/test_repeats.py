@@ -154,6 +154,14 @@ class BoundsTest(SynchronousTestCase):
         repeats.expect("new", [1], KEPT + 1)
         self.assertEqual(len(repeats), 1)
 
+    def test_time(self) -> None:
+        """To the last moment a message is expected, and known; behind it, neither."""
+        for late, known in ((0.0, True), (0.5, False)):
+            repeats = Repeats()
+            repeats.expect("a", [1], 10.0)
+            now = 10.0 + KEPT + late
+            self.assertEqual((repeats.expects("a", now), repeats.takes("a", 1, now)), (known, known))
+
     def test_nothing(self) -> None:
         repeats = Repeats()
         repeats.expect("a", [], 0.0)

@@ -187,6 +187,7 @@ class CountedTest(ManagedTest):
         keys = [received.key for received in management.handled._open]
         self.assertEqual((len(keys), {type(key) for key in keys[1:]}), (51, {int}))
         self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(len(self.account.seen_from_client), 50, "the one that is too much comes to nobody")
 
     def test_going_back(self) -> None:
         self.client.serve(MESSAGE % 1 + MESSAGE % 2)

@@ -536,6 +536,7 @@ class Duplicates(SynchronousTestCase):
     def assert_never_the_same(self, sticker: str) -> None:
         for _ in range(2):
             self.assertEqual(self.room.says("", sticker, stamp=NOW - 5), Taken.NEW)
+        self.assertFalse(self.room.history._kept._identities.used, "nor is anything looked for: there is no index yet")
         self.assertEqual(self.room.says("", sticker, stamp=NOW - 5, sent_id="a"), Taken.NEW)
         self.assertEqual(self.room.says("", sticker, stamp=NOW - 5, sent_id="a"), Taken.DUPLICATE)
 
