@@ -86,10 +86,10 @@ def _prepared_resource(text: str) -> str:
 
 def _prepare_domain(text: str) -> str:
     domain = text[:-1] if text.endswith(_DOTS) else text
-    if len(domain) <= MAX_PART and _ASCII_DOMAIN.fullmatch(domain):
-        return domain.lower()
     if not domain or domain.endswith(_DOTS) or len(domain) > MAX_PART:
         raise InvalidJID(f"{text[:80]!r}: no domain, or over {MAX_PART} bytes")
+    if _ASCII_DOMAIN.fullmatch(domain):
+        return domain.lower()
     if not domain.isascii() and size_of(ucd_3_2_0.normalize("NFKC", domain)) > MAX_PART:
         raise InvalidJID(f"{text[:80]!r}: a domain over {MAX_PART} bytes")
     if not domain.isascii() and any(folded(character) != stringprep.map_table_b2(character) for character in domain):

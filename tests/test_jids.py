@@ -33,6 +33,14 @@ class ParseJID(TestCase):
         for text in [*spelled, "a@" + "b" * 1024, "a@b/" + "c" * 1024]:
             self.assertRaises(InvalidJID, parse_jid, text)
 
+    def test_the_longest_domain(self) -> None:
+        """As long as a part may be, as it is written and as it is prepared."""
+        for longest in ("b" * 1023, "B" * 1023, "\u00fc" * 511 + "b", "\u2460" * 1000 + "b" * 23):
+            self.assertLessEqual(len(longest), 1023)
+            domain = parse_jid(f"a@{longest}").domain
+            self.assertEqual(len(domain.encode()), 1023)
+            self.assertRaises(InvalidJID, parse_jid, f"a@{longest}b")
+
     def test_long_ones_cost_nothing(self) -> None:
         """Neither work nor a place in a cache: whoever writes an address chooses its length."""
         self.patch(Profile, "map", lambda _profile, _text: self.fail("prepared"))
