@@ -54,6 +54,7 @@ FAULTS: tuple[tuple[str, str, str, str], ...] = (
     (TLS, "tls:0.0.0.0:5270", "tls:0.0.0.0:65536", "[cluster] endpoint: 65536 is no port: those are 0 to 65535"),
     (TLS, "10.0.0.1:5270", "10.0.0.1", f"[cluster] address: {ADDRESS}"),
     (TLS, "10.0.0.1:5270", "10.0.0.1:0", "[cluster] address: 0 is no port that others can connect to"),
+    (TLS, "10.0.0.1:5270", "0.0.0.0:1", "[cluster] address: 0.0.0.0 is no address that others can connect to: name"),
     (TLS, "10.0.0.1:5270", "[::]:1", "[cluster] address: :: is no address that others can connect to: name that of"),
     (TLS, 'address = "10.0.0.1:5270"\n', "", f"[cluster]: {NEEDS} address, too"),
     (TLS, FILES, "", f"[cluster]: {NEEDS} ca and certificate and key, too"),

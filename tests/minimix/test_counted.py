@@ -7,9 +7,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.counting.tally import OTHER
 from minimixproxy.minimix.occupancy.lifecycle import CHANGES, TABLE
 from minimixproxy.minimix.room.attached_sessions import COPIES
-from minimixproxy.xep.stanza_errors import ERRORS
+from minimixproxy.xep.stanza_errors import ERRORS, error_payload
 from tests.counted import Counted
 from tests.minimix.fakes import ROOM, STREAM, World
+
+RFC_6120 = """
+    bad-request conflict feature-not-implemented forbidden gone internal-server-error item-not-found jid-malformed
+    not-acceptable not-allowed not-authorized policy-violation recipient-unavailable redirect registration-required
+    remote-server-not-found remote-server-timeout resource-constraint service-unavailable subscription-required
+    undefined-condition unexpected-request
+"""
 
 
 class CountedTests(SynchronousTestCase):
@@ -62,3 +69,11 @@ class CountedTests(SynchronousTestCase):
         self.world.account.session_closed(phone)
         self.world.room("<message from='stranger@s.test' to='" + STREAM + "'><body>anybody?</body></message>")
         self.assertEqual(counted.since(), {("recipient-unavailable",): 1})
+
+    def test_each_error_by_its_condition(self) -> None:
+        """Those of RFC 6120 §8.3.3."""
+        for condition in RFC_6120.split():
+            counted = Counted(ERRORS)
+            error_payload("cancel", condition)
+            self.assertEqual(counted.since(), {(condition,): 1})
+        self.assertEqual({found for (found,) in ERRORS.counts}, {*RFC_6120.split(), OTHER})

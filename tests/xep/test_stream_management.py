@@ -19,11 +19,11 @@ class BoundsTests(SynchronousTestCase):
 
 class NumbersTests(SynchronousTestCase):
     def test_a_number_of_32_bits(self) -> None:
-        for text, number in (("0", 0), ("007", 7), ("4294967295", 2**32 - 1)):
+        for text, number in (("0", 0), ("007", 7), ("4294967295", 2**32 - 1), ("0000000007", 7)):
             self.assertEqual(sm.handled_of(parse_stanza(f"<a {NS} h='{text}'/>")), number)
 
     def test_everything_else_is_refused(self) -> None:
-        for text in ("", " 1", "-1", "+1", "1.0", "4294967296", "9" * 5000, "\u0663", "0x1", "x"):
+        for text in ("", " 1", "-1", "+1", "1.0", "4294967296", "9" * 5000, "0" * 10 + "7", "\u0663", "0x1", "x"):
             element = parse_stanza(f"<a {NS} h='{text}'/>")
             self.assertRaises(sm.BadElement, sm.handled_of, element)
             self.assertIsNone(sm.handled_of_failed(element))

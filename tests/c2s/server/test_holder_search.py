@@ -231,6 +231,13 @@ class ByLoginTest(HolderSearchCase):
         self.assertEqual(client.send(plain()), b"")
         self.assertEqual(self.cluster.asked, ["a@example.org"])
 
+    def test_broken_off_before_it_is_named_by_sasl2(self) -> None:
+        client = self.client()
+        client.send(authenticate(message=None))
+        self.assertIn(b"<aborted ", client.send(b"<abort xmlns='urn:xmpp:sasl:2'/>"))
+        self.assertEqual(client.send(authenticate()), b"", "it may begin anew")
+        self.assertEqual(self.cluster.asked, ["a@example.org"])
+
     def test_not_offered_without_initial_response(self) -> None:
         self.assertIn(b"<invalid-mechanism/>", self.client().send(AUTH % (b"X", b"")))
 

@@ -17,6 +17,7 @@ from minimixproxy.c2s.session.farewell import LONGEST
 from minimixproxy.c2s.session.output import MAX_UNACKNOWLEDGED
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from minimixproxy.wire.stanza import parse_stanza
 from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, plain
 from tests.c2s.server.test_negotiation import END, errors
 
@@ -187,7 +188,8 @@ class CountedTest(ManagedTest):
         keys = [received.key for received in management.handled._open]
         self.assertEqual((len(keys), {type(key) for key in keys[1:]}), (51, {int}))
         self.assertEqual(self.account.closed, [self.session])
-        self.assertEqual(len(self.account.seen_from_client), 50, "the one that is too much comes to nobody")
+        self.assertEqual((len(self.account.seen_from_client), self.client.upstream.take()), (50, END))
+        self.assertFalse(self.session.receives(parse_stanza(large)), "what is too much passes nowhere")
 
     def test_going_back(self) -> None:
         self.client.serve(MESSAGE % 1 + MESSAGE % 2)

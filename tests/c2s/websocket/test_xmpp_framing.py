@@ -237,6 +237,11 @@ class OutgoingTests(unittest.SynchronousTestCase):
         outgoing.messages(HEADER)
         self.assertRaises(ValueError, outgoing.messages, b"<presence></message>")
 
+    def test_no_header_is_a_fault(self) -> None:
+        """There is no stream yet behind whose header the rest could be read."""
+        for bad in (HEADER.replace(b"xmlns:stream", b"xmlns:other"), HEADER.replace(b" id=", b" id"), b"<p:x/>"):
+            self.assertRaises(ValueError, Outgoing().messages, bad)
+
     @given(st.lists(st.sampled_from([*CONTAINED, b"<stream:features/>"])), st.data())
     def test_any_cutting_gives_the_same(self, elements: list[bytes], data: st.DataObject) -> None:
         whole = HEADER + b"".join(elements)

@@ -88,6 +88,15 @@ class NickChange(SynchronousTestCase):
         self.world.room(f"<presence type='error' from='{ROOM}/liz' to='{STREAM}' id='n'/>")
         self.assertEqual(self.laptop.received, [])
 
+    def test_unanswered_one_after_the_other(self) -> None:
+        """Each has its own time, and who asked second is not forgotten when the first is told."""
+        self.ask("liz", "1")
+        self.world.clock.advance(20)
+        self.ask("lizzie", "2")
+        for seconds, told in ((9, []), (1, ["1"]), (19, []), (1, ["2"]), (60, [])):
+            self.world.clock.advance(seconds)
+            self.assertEqual([error["id"] for error in self.laptop.take()], told)
+
     def test_too_many(self) -> None:
         for number in range(40):
             self.ask(f"liz{number}", str(number))

@@ -61,6 +61,19 @@ class Forgetting(SynchronousTestCase):
         self.view.close()
         self.assertEqual((self.budget.used, self.view.occupants), (0, {}))
 
+    def test_what_the_room_says_of_its_configuration(self) -> None:
+        """Who joins later is to know whether it is logged, and shows everybody who one is (XEP-0045 §10.2)."""
+        for code, lasting in (
+            ("172", {"100"}),
+            ("170", {"100", "170"}),
+            ("104", {"100", "170"}),
+            ("173", {"170"}),
+            ("171", set()),
+        ):
+            x = f"<x xmlns='http://jabber.org/protocol/muc#user'><status code='{code}'/></x>"
+            self.view.message_seen(parse_stanza(f"<message from='{ROOM}' type='groupchat'>{x}</message>"))
+            self.assertEqual(self.view.codes, lasting, code)
+
     def test_what_is_replaced_takes_no_place(self) -> None:
         """Again and again, by something large and by something small: what is used is for what is there."""
         self.fill()
