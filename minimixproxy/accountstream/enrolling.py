@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FULL = "there is no place for the keys of more accounts"
 NOT_SERVED = ": its domain is not served by this proxy"
+IS_BLOCKED = " is blocked: unblock it first"
 GONE = " has gone to another process of the cluster meanwhile: try again"
 
 
@@ -55,7 +56,7 @@ class Enrolling:
         if login is None:
             raise NotEnrolled(f"{bare}{NOT_SERVED}")
         if self._holding.is_blocked(bare):
-            raise NotEnrolled(f"{bare} is blocked: unblock it first")
+            raise NotEnrolled(f"{bare}{IS_BLOCKED}")
         try:
             await self._logins.prove(login)
             if login.credential.learned is not None:
@@ -68,6 +69,8 @@ class Enrolling:
             raise NotEnrolled(f"{bare}{NOT_SERVED}")
         if self._holding.is_elsewhere(bare):  # what is not this process's it must not write
             raise NotEnrolled(f"{bare}{GONE}")
+        if self._holding.is_blocked(bare):  # nor keep what the operator has shut out meanwhile
+            raise NotEnrolled(f"{bare}{IS_BLOCKED}")
         return self._keep(bare, login)
 
     def _keep(self, bare: str, login: Login) -> Enrolled:

@@ -13,7 +13,7 @@ from minimixproxy.operator.forget import account_address
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.server_stores.records import BadRecord, checked_keys, checked_password, from_base64
 
-PATIENCE = 60.0  # seconds for the server, and for the disk
+PATIENCE = 60.0  # seconds for the server; the disk has its own
 MAX_ACCOUNTS = 100  # in one request, which is done in one turn of the reactor: some milliseconds
 
 
@@ -50,14 +50,22 @@ class EnrollingAnswers:
 
     def enroll(self, request: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Enroll the account `account` by `password`; the answer has its address, and the `hash` of its keys."""
-        work = Deferred.fromCoroutine(self._enroll(request))
-        return work.addTimeout(PATIENCE, self._clock, onTimeoutCancel=self._late)
+        return Deferred.fromCoroutine(self._enroll(request))
+
+    async def _enroll(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The time is the server's alone: the disk has its own, and by then something is kept."""
+        asking = Deferred.fromCoroutine(self._ask(request))
+        answer = await asking.addTimeout(PATIENCE, self._clock, onTimeoutCancel=self._late)
+        if "error" in answer:
+            return answer
+        await self._written()
+        return {**answer, **self._trouble()}
 
     @staticmethod
     def _late(_result: object, _timeout: float) -> dict[str, Any]:
         return {"error": f"the server did not answer within {PATIENCE:.0f} seconds: nothing is kept"}
 
-    async def _enroll(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
             bare = account_address(request.get("account"))
             enrolled = await self._enrolling.by_password(bare, checked_password(request.get("password")))
@@ -65,8 +73,7 @@ class EnrollingAnswers:
             return {"error": str(error), "in_vain": True}
         except (InvalidJID, BadRecord, NotEnrolled) as error:
             return {"error": str(error)}
-        await self._written()
-        return {"account": bare, "hash": enrolled.hash_name, "lasts": enrolled.lasts, **self._trouble()}
+        return {"account": bare, "hash": enrolled.hash_name, "lasts": enrolled.lasts}
 
     # With keys -------------------------------------------------------------------------------------------------
 

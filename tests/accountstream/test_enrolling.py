@@ -136,6 +136,15 @@ class ByPasswordTest(EnrollingTest):
         self.assertEqual(str(error), f"{BARE} has gone to another process of the cluster meanwhile: try again")
         self.assertEqual((self.found(), self.enrolled.keys, len(self.accounts)), ({}, {}, 0))
 
+    def test_an_account_that_is_blocked_meanwhile(self) -> None:
+        """As one that was blocked before: nothing is kept, and the operator is told why."""
+        asked = self.asked()
+        self.patch(self.accounts, "is_blocked", lambda _bare: True)
+        self.answered(FIRST, FIRST)
+        error = self.failureResultOf(asked, NotEnrolled).value
+        self.assertEqual(str(error), f"{BARE} is blocked: unblock it first")
+        self.assertEqual((self.found(), self.enrolled.keys, len(self.accounts)), ({}, {}, 0))
+
     def test_no_place(self) -> None:
         self.patch(self.enrolled, "put", lambda _bare, _keys: False)
         asked = self.asked()

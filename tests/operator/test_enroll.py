@@ -97,6 +97,17 @@ class ByPasswordTests(EnrollCase):
         self.assertIn("did not answer within 60 seconds", self.successResultOf(answer)["error"])
         self.assertEqual(len(given_up), 1)
 
+    def test_a_slow_server_and_a_slow_disk(self) -> None:
+        """What is kept by then is not said to be lost: the time is the server's alone, and the disk has its own."""
+        answer = self.enroll()
+        self.clock.advance(PATIENCE - 1)
+        self.result.callback(Enrolled("sha1"))
+        self.clock.advance(2)
+        self.assertNoResult(answer)
+        self.on_disk()
+        self.assertEqual(self.successResultOf(answer), {"account": BARE, "hash": "sha1", "lasts": True})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_the_disk(self) -> None:
         self.durable = False
         answer = self.enroll()
