@@ -112,13 +112,17 @@ class KeptMessages:
         return self._messages[bisect_left(self._messages, sequence + 1, self._first, key=_SEQUENCE) :]
 
     def late(self, sequence: int) -> list[KeptMessage]:
-        """Return those that came after the one of that sequence, and are older than one that came before."""
+        """Return those that came after the one of that sequence, and are older than one that had come before them."""
         after = self.after(sequence)
-        if not after:
-            return []
         before = self._messages[self._first : len(self._messages) - len(after)]
         newest = max((message.time for message in before), default=0.0)
-        return [message for message in after if message.time < newest]
+        late = []
+        for message in after:
+            if message.time < newest:
+                late.append(message)
+            else:
+                newest = message.time
+        return late
 
     def get(self, sequence: int) -> KeptMessage | None:
         """Return one, if it is still there."""

@@ -457,6 +457,24 @@ class Late(SynchronousTestCase):
         for resource in ("", "tablet"):
             self.assertEqual(self.room.gets(resource, HistoryRequest(max_stanzas=0)), [], resource)
 
+    def test_a_client_of_which_is_not_known_that_it_heard_what_was_said_since(self) -> None:
+        """It went without a word: for all that is known it got nothing that time, though it asks behind that."""
+        room = Speaker()
+        room.says("before")
+        room.history.detached("phone")
+        room.history.attached("phone")
+        room.now += 100
+        room.says("since")
+        room.history.detached("phone", 0)
+        for minutes in (2, 1):
+            room.says(f"missed {minutes}", stamp=NOW + minutes)
+        room.now += 100
+        room.says("new")
+        missed = ["missed 2", "missed 1"]
+        self.assertEqual(room.gets("phone", HistoryRequest(since=NOW + 150)), [*missed, "new"])
+        self.assertEqual(room.gets("phone", HistoryRequest(max_stanzas=0)), missed)
+        self.assertEqual(room.gets("phone"), ["since", *missed, "new"])
+
     def test_not_what_has_gone(self) -> None:
         self.room.says("wrong", sent_id="m", stamp=NOW + 60)
         self.room.says("", retracting("m"))
