@@ -17,7 +17,7 @@ from minimixproxy.minimix.history import archive
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.rejoin.self_ping import is_joined
-from minimixproxy.minimix.subprotocols.open_iqs import MAX_OPEN, OpenIQs, PendingIQ, TableFull, of_room
+from minimixproxy.minimix.subprotocols.open_iqs import MAX_OPEN, OpenIQs, PendingIQ, TableFull
 from minimixproxy.minimix.subprotocols.open_queries import OpenQueries, query_key
 from minimixproxy.minimix.subprotocols.parts import AccountParts
 from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
@@ -54,11 +54,9 @@ class IQProxyHandler(Subprotocol):
         self._clock = clock
         self._queries = queries
         self._handled = handled
-        self._asked: OpenIQs[SessionPort] = OpenIQs(clock, timeout, MAX_OPEN, self._no_answer_from_room, of_room)
-        self._self_pings: OpenIQs[SessionPort] = OpenIQs(
-            clock, SELF_PING_AGAIN, MAX_OPEN, self._self_ping_late, of_room
-        )
-        self._forwarded: OpenIQs[SessionPort] = OpenIQs(clock, timeout, MAX_OPEN, self._no_answer_from_session, of_room)
+        self._asked: OpenIQs[SessionPort] = OpenIQs(clock, timeout, MAX_OPEN, self._no_answer_from_room)
+        self._self_pings: OpenIQs[SessionPort] = OpenIQs(clock, SELF_PING_AGAIN, MAX_OPEN, self._self_ping_late)
+        self._forwarded: OpenIQs[SessionPort] = OpenIQs(clock, timeout, MAX_OPEN, self._no_answer_from_session)
 
     # Sessions ask ----------------------------------------------------------------------------------------------
 

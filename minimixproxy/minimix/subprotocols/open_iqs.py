@@ -31,11 +31,6 @@ MAX_OPEN = 2000  # IQs of one account and direction
 MAX_ID_BYTES = 1024 * 1024  # of the ids of all open IQs of one direction
 
 
-def of_room(peer: str) -> str:
-    """Return the room that a peer is, or is an occupant of: a bare JID; "" of the account's own server for ""."""
-    return parse_jid(peer).bare if peer else ""
-
-
 class TableFull(Exception):
     """As many IQs are open as are allowed, or their ids have as many bytes."""
 
@@ -43,27 +38,20 @@ class TableFull(Exception):
 class OpenIQs(Generic[Asker]):
     """Open IQs of one direction. `expired` is called for each that `timeout` seconds passed over.
 
+    No room, with its occupants, has more of them open, or more bytes of their ids, than are left for all.
+
     Ids on the wire have nothing in common: servers show them to the occupant that is asked, and who saw one of an
     account whose address is known would know the account by others in rooms that hide addresses.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        timeout: float,
-        limit: int,
-        expired: Callable[[PendingIQ[Asker]], None],
-        sharer: Callable[[str], Hashable] | None = None,
-    ) -> None:
-        """`sharer`: by whom an IQ for that peer is open; nobody has more open, or more bytes, than are left for all."""
+    def __init__(self, clock: Clock, timeout: float, limit: int, expired: Callable[[PendingIQ[Asker]], None]) -> None:
         self._clock = clock
         self._timeout = timeout
         self._limit = limit
         self._expired = expired
-        self._sharer = sharer
-        self._shares: Shares[Hashable] = Shares()
+        self._shares: Shares[str] = Shares()  # by room
         self._bytes = 0  # of ids
-        self._bytes_of: Counter[Hashable] = Counter()  # the same, by sharer
+        self._bytes_of: Counter[str] = Counter()  # the same, by room
         self._open: OrderedDict[tuple[Hashable, str], PendingIQ[Asker]] = OrderedDict()
         self._timer = Timer(clock)
 
@@ -78,13 +66,13 @@ class OpenIQs(Generic[Asker]):
         size = len(stanza_id.encode())
         if len(self._open) >= self._limit or self._bytes + size > MAX_ID_BYTES:
             raise TableFull
-        sharers = self._sharers(peer)
-        if not self._shares.leave_one(sharers, self._limit - len(self._open)):
+        room = _room_of(peer)
+        if not self._shares.leave_one([room], self._limit - len(self._open)):
             raise TableFull
-        if any(self._bytes_of[sharer] + size > MAX_ID_BYTES - self._bytes for sharer in sharers):
+        if self._bytes_of[room] + size > MAX_ID_BYTES - self._bytes:
             raise TableFull
-        self._shares.take(sharers)
-        self._count(sharers, size)
+        self._shares.take([room])
+        self._count(room, size)
         self._bytes += size
         wire_id = wire_id or secrets.token_hex(8)
         deadline = self._clock.seconds() + self._timeout
@@ -101,19 +89,15 @@ class OpenIQs(Generic[Asker]):
         return pending
 
     def _closed(self, pending: PendingIQ[Asker]) -> None:
-        size, sharers = len(pending.id.encode()), self._sharers(pending.peer)
+        size, room = len(pending.id.encode()), _room_of(pending.peer)
         self._bytes -= size
-        self._shares.give_back(sharers)
-        self._count(sharers, -size)
+        self._shares.give_back([room])
+        self._count(room, -size)
 
-    def _count(self, sharers: list[Hashable], size: int) -> None:
-        for sharer in sharers:
-            self._bytes_of[sharer] += size
-            if not self._bytes_of[sharer]:
-                del self._bytes_of[sharer]
-
-    def _sharers(self, peer: str) -> list[Hashable]:
-        return [self._sharer(peer)] if self._sharer is not None else []
+    def _count(self, room: str, size: int) -> None:
+        self._bytes_of[room] += size
+        if not self._bytes_of[room]:
+            del self._bytes_of[room]
 
     def drop(self, unwanted: Callable[[PendingIQ[Asker]], bool]) -> list[PendingIQ[Asker]]:
         """Close and return the IQs for which `unwanted` is true."""
@@ -133,3 +117,8 @@ class OpenIQs(Generic[Asker]):
             self._expired(pending)
         if self._open and not self._timer.running:
             self._timer.start(next(iter(self._open.values())).deadline - now, self._sweep)
+
+
+def _room_of(peer: str) -> str:
+    """Return the room that a peer is, or is an occupant of: a bare JID; "" of the account's own server for ""."""
+    return parse_jid(peer).bare if peer else ""

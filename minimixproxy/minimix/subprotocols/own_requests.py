@@ -12,7 +12,7 @@ from twisted.words.xish import domish
 from minimixproxy.jids import InvalidJID, Whose, parse_jid, whose
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.streams import Answered
-from minimixproxy.minimix.subprotocols.open_iqs import MAX_OPEN, OpenIQs, PendingIQ, TableFull, of_room
+from minimixproxy.minimix.subprotocols.open_iqs import MAX_OPEN, OpenIQs, PendingIQ, TableFull
 from minimixproxy.minimix.subprotocols.open_queries import Key, result_key
 from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
 from minimixproxy.timing.clock import Clock
@@ -31,7 +31,7 @@ class OwnRequests(Subprotocol):
 
     def __init__(self, bare: str, timeout: float, clock: Clock) -> None:
         super().__init__(bare)
-        self._open: OpenIQs[Answered] = OpenIQs(clock, timeout, MAX_OPEN, self._not_answered, of_room)
+        self._open: OpenIQs[Answered] = OpenIQs(clock, timeout, MAX_OPEN, self._not_answered)
         self._readers: dict[Key, Callable[[Stanza], None]] = {}
 
     @property

@@ -22,11 +22,12 @@ class IQTableTests(SynchronousTestCase):
         self.expired.append(pending.asker)
 
     def fits(self, stanza_id: str) -> list[str]:
-        """Open as many as there can be; return their ids on the wire."""
+        """Open as many as there can be, each of another room; return their ids on the wire."""
         opened: list[str] = []
         while True:
             try:
-                opened.append(self.table.add(ROOM, f"asker {len(opened)}", stanza_id, ROOM))
+                room = f"room{len(opened)}@muc.test"
+                opened.append(self.table.add(ROOM, f"asker {len(opened)}", stanza_id, room))
             except TableFull:
                 return opened
 
