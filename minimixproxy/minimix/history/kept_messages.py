@@ -114,6 +114,8 @@ class KeptMessages:
     def late(self, sequence: int) -> list[KeptMessage]:
         """Return those that came after the one of that sequence, and are older than one that had come before them."""
         after = self.after(sequence)
+        if not after:
+            return []
         before = self._messages[self._first : len(self._messages) - len(after)]
         newest = max((message.time for message in before), default=0.0)
         late = []
