@@ -46,7 +46,7 @@ class FairQueue(Generic[_T]):
 
     def pop(self) -> _T:
         """Take the next: it is under way until `ended`."""
-        owner = next(iter(self._ranks[min(self._ranks)]))
+        owner = next(self.owners)
         self._unrank(owner)
         items = self._waiting[owner]
         item, _ = items.popitem(last=False)
