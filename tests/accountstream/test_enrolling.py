@@ -39,6 +39,13 @@ class EnrollingTest(KnownKeysTest):
         self.assertEqual(self.proofs, [])
         return login
 
+    def answered_in_vain(self, asked: Deferred[Enrolled], reason: str) -> None:
+        """The server takes the password, but the account is to be enrolled no more: nothing is kept."""
+        self.answered(FIRST, FIRST)
+        error = self.failureResultOf(asked, NotEnrolled).value
+        self.assertEqual(str(error), reason)
+        self.assertEqual((self.found(), self.enrolled.keys, len(self.accounts)), ({}, {}, 0))
+
 
 class ByPasswordTest(EnrollingTest):
     def test_keys_that_last(self) -> None:
@@ -122,28 +129,19 @@ class ByPasswordTest(EnrollingTest):
         """At its former server the account opens no stream, and whoever has its address later finds no keys."""
         asked = self.asked()
         self.patch(self.logins, "serves", lambda _domain: False)
-        self.answered(FIRST, FIRST)
-        error = self.failureResultOf(asked, NotEnrolled).value
-        self.assertEqual(str(error), f"{BARE}: its domain is not served by this proxy")
-        self.assertEqual((self.found(), self.enrolled.keys, len(self.accounts)), ({}, {}, 0))
+        self.answered_in_vain(asked, f"{BARE}: its domain is not served by this proxy")
 
     def test_an_account_that_another_process_has_by_now(self) -> None:
         """The server took its time, and this process is drained: nothing is written of what is not its own."""
         asked = self.asked()
         self.patch(self.accounts, "is_elsewhere", lambda _bare: True)
-        self.answered(FIRST, FIRST)
-        error = self.failureResultOf(asked, NotEnrolled).value
-        self.assertEqual(str(error), f"{BARE} has gone to another process of the cluster meanwhile: try again")
-        self.assertEqual((self.found(), self.enrolled.keys, len(self.accounts)), ({}, {}, 0))
+        self.answered_in_vain(asked, f"{BARE} has gone to another process of the cluster meanwhile: try again")
 
     def test_an_account_that_is_blocked_meanwhile(self) -> None:
         """As one that was blocked before: nothing is kept, and the operator is told why."""
         asked = self.asked()
         self.patch(self.accounts, "is_blocked", lambda _bare: True)
-        self.answered(FIRST, FIRST)
-        error = self.failureResultOf(asked, NotEnrolled).value
-        self.assertEqual(str(error), f"{BARE} is blocked: unblock it first")
-        self.assertEqual((self.found(), self.enrolled.keys, len(self.accounts)), ({}, {}, 0))
+        self.answered_in_vain(asked, f"{BARE} is blocked: unblock it first")
 
     def test_no_place(self) -> None:
         self.patch(self.enrolled, "put", lambda _bare, _keys: False)
