@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.error import ConnectError
 from twisted.words.protocols.jabber.error import StreamError
 
-from minimixproxy.c2s.session.acknowledgements import CROSSING, LATE
+from minimixproxy.c2s.session.acknowledgements import CROSSING, LATE, TOGETHER
 from tests.integration.client import Client, connect
 from tests.integration.faults import Dial, Heard, Listener, Place, Talker, message, pause
 from tests.integration.network import LOCAL
@@ -97,7 +97,7 @@ class Returning(Listener):
             heard.body
             for place in self.places.values()
             for heard in place.heard
-            if heard.connection == self.connections and heard.time >= proven - CROSSING
+            if heard.connection == self.connections and heard.time >= proven - CROSSING - TOGETHER
         )
 
     async def connect(self) -> None:

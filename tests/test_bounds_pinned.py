@@ -49,7 +49,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "GRACE": 120,
         "LOGIN_TIME": 5,
     },
-    "cluster.edge_pipe": {"PATIENCE": 10, "MAX_HELD": 128 * 1024},
+    "cluster.edge_pipe": {"PATIENCE": 10, "LEAVE_TIME": 7.5, "MAX_HELD": 128 * 1024},
     "cluster.internal_service": {"CROWD": 2048},
     "cluster.internal_port": {"HEADER_TIME": 10, "MAX_NEW": 1000},
     "cluster.component_duty": {"LOOK": 1, "OUT_OF_REACH": 30, "MARGIN": 1, "ABSTINENCE": 10},

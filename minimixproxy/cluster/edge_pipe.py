@@ -20,6 +20,7 @@ from minimixproxy.c2s.session.backpressure import Backpressure
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.cluster.greeting import Greeting
+from minimixproxy.cluster.handover_header import EDGE_LEAVES
 from minimixproxy.cluster.restart_watch import RestartWatch
 from minimixproxy.counting.traffic import CLIENTS
 from minimixproxy.logs.logger import Logger
@@ -29,6 +30,8 @@ from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.stream_headers import STREAM_END, answer_header, stream_error
 
 PATIENCE = 10.0  # seconds for a holder to be connected, and as many for it to take a client
+#: Seconds for a holder to end a client's stream: its own server has `CLOSE_TIMEOUT` to agree.
+LEAVE_TIME = CLOSE_TIMEOUT + 2.5
 MAX_HELD = 128 * 1024  # bytes of a holder that wait for the pipe to be open: what was read before it was paused
 
 
@@ -59,6 +62,7 @@ class HolderPipe:
         self._introduced = False  # somebody waits for the answer
         self._started = False
         self._lost = False
+        self._leaving = False
         self._last = b""  # bytes that went to the client
         self._client_is_full = False
 
@@ -209,7 +213,27 @@ class HolderPipe:
         self._hang_up()
 
     def close(self, condition: str, text: str = "") -> None:
-        """End the client's stream with a stream error. To the holder it is a client whose connection broke."""
+        """End the client's stream with a stream error. To the holder it is a client whose connection broke.
+
+        When this process stops, the holder ends the stream: it knows what the client is still to get of it, and whether
+        the client can resume it by another process.
+        """
+        if condition == "system-shutdown" and self._is_open:
+            self._leave_in_order()
+        else:
+            self._end(condition, text)
+
+    def _leave_in_order(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            self._to_holder(EDGE_LEAVES)
+            self._timer.start(LEAVE_TIME, self._leave_late)
+
+    def _leave_late(self) -> None:
+        self.log.warn("{name} does not end the stream of its client in time: it is ended here", name=self._name)
+        self._end("system-shutdown")
+
+    def _end(self, condition: str, text: str = "") -> None:
         header = answer_header(self._domain, new_id()) if self._owes_header else b""
         self._leave(header + stream_error(condition, text))
         self._hang_up()
@@ -245,7 +269,7 @@ class HolderPipe:
         stream = self._stream
         if stream is None:
             return
-        if self._last != STREAM_END:
+        if self._last != STREAM_END and not self._leaving:
             self.log.info(
                 "{name}, which held the account of the client at {address}, is gone or has it no more: the client is "
                 "to come again",

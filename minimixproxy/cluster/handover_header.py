@@ -20,6 +20,9 @@ from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered
 
 VERSION = 1  # of what the TLVs mean; both processes have to have the same one
+#: Behind a client's bytes, or among them: the sender stops, and the holder is to end the stream. XML has no such byte.
+#: Who sends it as a client has its own stream ended.
+EDGE_LEAVES = b"\xff"
 MAX_HEADER = 4096  # bytes, all of it
 MAX_NUMBER = 2**63 - 1  # of a holder, or an epoch: what the database's sequences give
 _FIXED = len(SIGNATURE) + 4  # bytes before the addresses

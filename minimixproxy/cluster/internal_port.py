@@ -20,10 +20,11 @@ from minimixproxy.c2s.server.counted_connection import READ
 from minimixproxy.c2s.server.elsewhere import Handed
 from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.c2s.server.negotiation import Negotiation
+from minimixproxy.c2s.session.client_side import ClientSide
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
 from minimixproxy.cluster import tallies
-from minimixproxy.cluster.handover_header import BadHeader, Handover, HeaderReader
+from minimixproxy.cluster.handover_header import EDGE_LEAVES, BadHeader, Handover, HeaderReader
 from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.sasl.channel_binding import Bindings
@@ -67,6 +68,18 @@ class HandedStream(ClientStream):
     def bindings(self) -> Bindings:
         """What a login can be bound to: the client's TLS, which ends elsewhere."""
         return self._bindings
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what the client says, and the other process of itself."""
+        if EDGE_LEAVES not in data:
+            super().dataReceived(data)
+            return
+        super().dataReceived(data.replace(EDGE_LEAVES, b""))
+        handler = self.handler
+        if isinstance(handler, ClientSide):
+            handler.leaves_edge()
+        elif handler is not None:
+            handler.close("system-shutdown")
 
 
 class _Introduction:

@@ -20,8 +20,9 @@ from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere, Introduction, 
 from minimixproxy.c2s.server.holder_search import LAST_PAUSE
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
 from minimixproxy.c2s.transport.connection import SecurableConnection
-from minimixproxy.cluster.edge_pipe import MAX_HELD, PATIENCE, HolderPipe
+from minimixproxy.cluster.edge_pipe import LEAVE_TIME, MAX_HELD, PATIENCE, HolderPipe
 from minimixproxy.cluster.greeting import Greeting
+from minimixproxy.cluster.handover_header import EDGE_LEAVES
 from minimixproxy.cluster.pipes import EdgePipes
 from minimixproxy.wire.events import Event
 from tests.c2s.helpers import BIND, BOUND, HEADER, PLAIN_FEATURES, SERVER_HEADER, Lab, LabClient, plain
@@ -384,7 +385,7 @@ class EndTest(PipeCase):
             if ahead:
                 self.client.send(ahead)
             self.pair.edge.clients.dismiss()
-            answer = self.client.wire.take()
+            answer = self.flushed()
             self.assertTrue(answer.startswith(b"<?xml version='1.0'?><stream:stream "), answer)
             self.assertEqual(errors(answer), [b"system-shutdown"])
 
@@ -419,6 +420,100 @@ class EndTest(PipeCase):
         self.assertTrue(wire.closing)
         self.pair.edge.clock.advance(5)
         self.assertTrue(wire.aborted)
+
+
+class EdgeLeavesTest(PipeCase):
+    """The process that the client has reached stops; the one that holds its account goes on."""
+
+    def bound(self) -> LabClient:
+        there = self.session()
+        self.send(BIND)
+        there.serve(BOUND)
+        self.flushed()
+        there.upstream.take()
+        return there
+
+    def leave(self) -> bytes:
+        self.pair.edge.clients.dismiss()
+        return self.flushed()
+
+    def test_what_is_on_its_way_comes_first(self) -> None:
+        there = self.bound()
+        there.serve(b"<message><body>late</body></message>")
+        self.pair.edge.clients.dismiss()
+        answer = self.flushed()
+        self.assertTrue(answer.startswith(b"<message><body>late</body></message><stream:error>"), answer)
+        self.assertEqual((errors(answer), answer.count(END)), ([b"system-shutdown"], 1))
+        self.assertTrue(self.client.wire.closing)
+        self.assertEqual((there.upstream.take(), len(self.pair.holder.clients)), (END, 0))
+
+    def test_what_the_client_said_is_passed_on(self) -> None:
+        """Also if it was in the middle of something, which nobody can pass on."""
+        for half in (b"", b"<message><bo"):
+            self.setUp()
+            there = self.bound()
+            self.client.send(b"<message/>" + half)
+            self.assertEqual(errors(self.leave()), [b"system-shutdown"])
+            self.assertEqual(there.upstream.take(), b"<message/>" + END)
+
+    def test_the_client_closes_its_stream_at_the_same_time(self) -> None:
+        """What its server still says comes, as it is taken to have come: the edge waits for the end of both."""
+        there = self.bound()
+        self.client.send(END)
+        self.assertEqual(self.leave(), b"")
+        there.serve(b"<message><body>last</body></message>" + END)
+        self.assertEqual(self.flushed(), b"<message><body>last</body></message>" + END)
+        self.assertTrue(self.client.wire.closing)
+
+    def test_a_stream_that_can_be_resumed(self) -> None:
+        """It is cut, and sleeps: the client resumes it by another process."""
+        there = self.bound()
+        enabled = self.send(b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+        self.assertIn(b"<enabled", enabled)
+        there.serve(b"<message><body>1</body></message>")
+        self.flushed()
+        self.assertEqual((self.leave(), self.client.wire.closing), (b"", True))
+        self.assertTrue(self.told("/r sleeps: its client is gone, and may come back"))
+        self.assertFalse(self.told("is gone or has it no more"))
+        self.assertNotIn(END, there.upstream.take())
+
+    def test_before_the_login(self) -> None:
+        self.send(NAMED)
+        answer = self.leave()
+        self.assertEqual((errors(answer), self.client.wire.closing), ([b"system-shutdown"], True))
+
+    def test_told_twice(self) -> None:
+        self.bound()
+        self.pair.edge.clients.dismiss()
+        self.pair.edge.clients.dismiss()
+        self.assertEqual(self.pair.joints[0].edge_wire.value(), EDGE_LEAVES)
+        self.assertEqual(errors(self.flushed()), [b"system-shutdown"])
+
+    def test_the_holder_does_not_answer(self) -> None:
+        self.bound()
+        self.pair.edge.clients.dismiss()
+        self.pair.edge.clock.advance(LEAVE_TIME - 0.1)
+        self.assertEqual(self.client.wire.take(), b"")
+        self.pair.edge.clock.advance(0.1)
+        self.assertEqual(errors(self.client.wire.take()), [b"system-shutdown"])
+        self.assertTrue(self.told("node-b does not end the stream of its client in time"))
+
+    def test_the_holder_is_gone_meanwhile(self) -> None:
+        self.bound()
+        self.pair.edge.clients.dismiss()
+        self.pair.joints[0].cut()
+        self.assertEqual((self.client.wire.take(), self.client.wire.closing), (b"", True))
+        self.pair.edge.clock.advance(LEAVE_TIME)
+        self.assertFalse(self.told("in time"))
+
+    def test_a_client_says_so(self) -> None:
+        """It ends its own stream."""
+        other = self.pair.edge.client(address="192.0.2.78")
+        self.bound()
+        self.assertEqual(errors(self.send(b"<message/>" + EDGE_LEAVES + b"<presence/>")), [b"system-shutdown"])
+        self.pair.flush()
+        self.assertEqual(other.wire.closing, False)
+        self.assertEqual(errors(other.send(EDGE_LEAVES)), [b"unsupported-encoding"])
 
 
 class BackpressureTest(PipeCase):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from minimixproxy.c2s.server.holder_search import LAST_PAUSE
 from minimixproxy.c2s.transport import client_stream
+from minimixproxy.cluster.edge_pipe import LEAVE_TIME
 from minimixproxy.sasl.channel_binding import UNBOUND, Binding
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.scram import ScramKeys, derive_keys
@@ -167,7 +168,7 @@ class WebSocketTest(PipeCase):
     def test_the_end_within_an_element(self) -> None:
         """Whatever ends the stream here: it is no fault of ours that is logged."""
         ends: tuple[tuple[bytes, Callable[[], bytes | None]], ...] = (
-            (b"system-shutdown", self.pair.edge.clients.dismiss),
+            (b"system-shutdown", self.dismissed_without_the_holder),
             (b"not-well-formed", lambda: self.client.send(b"<a></b>")),
         )
         for condition, end in ends:
@@ -176,6 +177,10 @@ class WebSocketTest(PipeCase):
             self.pair.joints[-1].edge.dataReceived(b"<message><body>half</body>")
             self.assertEqual(errors((end() or b"") + self.flushed()), [condition])
         self.assertFalse(self.told("no XML"))
+
+    def dismissed_without_the_holder(self) -> None:
+        self.pair.edge.clients.dismiss()
+        self.pair.edge.clock.advance(LEAVE_TIME)
 
     def test_refused(self) -> None:
         self.pair.held.clear()

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import on_both_servers
 from tests.integration.commands import run
@@ -155,6 +156,34 @@ class DrainedTests(ClusterCase):
         )
         shown = [one.element for one in bob.received if one.element.name == "presence"]
         self.assertEqual([one["type"] for one in shown if one["from"] == phone.jid and one.hasAttribute("type")], [])
+
+    async def test_the_one_stops_by_which_clients_have_come(self) -> None:
+        """Their account stays where it is. What was on its way to them comes before the end, or when they resume."""
+        one, other = await self.nodes()
+        alice, _phone, place = await self.in_a_room(one)
+        laptop = await self.client(alice, "laptop", proxy=other)
+        tablet = Device(alice, other.port, "tablet")
+        self.addCleanup(tablet.drop_all)
+        await tablet.come()
+        for device in (laptop, tablet):
+            await self.join(device, place)
+        bob, said = await self.witness(place), [f"n{number}" for number in range(40)]
+        for body in said[:4]:
+            await self.say(bob, place, body)
+        stopping = deferToThread(other.stop)
+        for body in said[4:]:
+            await self.say(bob, place, body)
+        await stopping
+        await laptop.expect_close("system-shutdown")
+        await self.cut_off(tablet)
+        self.assertEqual(self.holder(alice), "node-0")
+        again = await self.client(alice, "laptop", proxy=one)
+        await self.join(again, place)
+        self.assertEqual(list(dict.fromkeys([*bodies(laptop), *bodies(again)])), said)
+        await self.resumes(tablet, one)
+        await tablet.expect(f"<message><body>{said[-1]}</body></message>")
+        self.assertEqual(bodies(tablet), said)
+        self.assertEqual([line.stream_closed for line in tablet.lines], [False, False], "its stream was not ended")
 
     async def test_while_the_room_is_busy(self) -> None:
         """Somebody speaks without pause: each device gets each message once, and in order."""

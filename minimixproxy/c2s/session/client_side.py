@@ -207,8 +207,7 @@ class ClientSide:
 
     def _lost(self) -> None:
         management = self._management
-        resumable = management is not None and management.terms.id and management.sent.complete
-        if management is not None and resumable and not (self.output.over or self._done):
+        if management is not None and self._is_resumable:
             self._fall_asleep(management)
         else:
             self.output.stop()
@@ -442,7 +441,24 @@ class ClientSide:
         resumable.restore(handed.id, self)
         self._sleeps(self._management)
 
+    def leaves_edge(self) -> None:
+        """The process that the client has reached stops: it can come by another one, and resume its stream if it can.
+
+        Who has closed its stream is about to go, and is still told what its server says.
+        """
+        if self._is_resumable and self._client is not None:
+            self._client.close()
+        elif not self._done:
+            self._session.close("system-shutdown")
+
     # Sleep
+
+    @property
+    def _is_resumable(self) -> bool:
+        management = self._management
+        if management is None or self.output.over or self._done:
+            return False
+        return bool(management.terms.id) and management.sent.complete
 
     def _fall_asleep(self, management: ClientManagement) -> None:
         management.rest()
