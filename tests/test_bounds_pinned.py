@@ -398,6 +398,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MOST_BYTES": 128 * 1024,
         "MOST_ROWS": 200,
     },
+    "storage.room_on_disk": {"SPARE": 1.1},
     "storage.wal": {
         "_PAGES": 2,
         "LONG": 1000,
@@ -406,6 +407,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "GATHERED": 600,
         "SHARE": 20,
         "CLIENTS_SHARE": 500,
+        "ROOM_AGAIN": 60,
     },
     "storage.writer": {"REST": 1},
     "wire.trees": {"LEVEL": 7, "MAX_TAGS": 10_000},

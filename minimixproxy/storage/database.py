@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.errors import StateError, Unreachable, said
+from minimixproxy.storage.room_on_disk import check_room
 from minimixproxy.storage.schema import identity
 
 BUSY_TIMEOUT = 1.0  # seconds that SQLite waits for another process, at a time
@@ -241,11 +242,12 @@ class Database:
 
 
 def write_anew(cursor: Any) -> None:
-    """Write all of an SQLite file anew, without what was deleted. Blocks; raises what the driver raises.
+    """Write all of an SQLite file anew, without what was deleted. Blocks; raises what the driver raises, or `NoRoom`.
 
     `secure_delete` overwrites what is deleted where it is, and no copy that SQLite left in the unused part of a page
     when it moved rows from page to page.
     """
+    check_room(cursor)
     cursor.execute("VACUUM")
     cursor.execute(f"PRAGMA user_version = {CLEAN}")
 

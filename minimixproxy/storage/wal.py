@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import BUSY_TIMEOUT, write_anew
+from minimixproxy.storage.room_on_disk import NoRoom
 
 LONG = 1000  # pages, about, after which the log is taken over into the file, as SQLite does by itself
 _PAGES = 2  # that a batch writes beside those that its messages fill, and those of other rows, about
@@ -24,6 +25,7 @@ LOG_EVERY = 5.0  # seconds between two times that the log is truncated for accou
 GATHERED = 600.0  # seconds that copies of what clients have forgotten may be in the file, if it is not large
 # Writing the file anew takes at most one part in so many of the time: for the operator, and for clients.
 SHARE, CLIENTS_SHARE = 20.0, 500.0
+ROOM_AGAIN = 60.0  # seconds until it is looked again whether there is room for that, if the operator waits
 
 
 class _Database(Protocol):
@@ -63,6 +65,7 @@ class WriteAheadLog:
         self._at_once = False  # the operator waits for it to be written anew
         self._rest_until = self._clients_rest_until = 0.0  # when it may be
         self._tried: float | None = None  # when somebody was in the way
+        self._is_told = False  # that it cannot be written anew
 
     @property
     def erasure(self) -> Erasure:
@@ -137,7 +140,7 @@ class WriteAheadLog:
         self.waits_for_disk = True  # also if somebody reads: as far as can be it is taken over then
         try:
             if self._anew_due(self._clock()):
-                self._write_anew(cursor)
+                self._try_to_write_anew(cursor)
             busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             error = "another program reads the database"
         except self._database.driver_error as fault:
@@ -163,16 +166,39 @@ class WriteAheadLog:
             )
         self._tried = self._clock()
 
-    def _write_anew(self, cursor: Any) -> None:
+    def _try_to_write_anew(self, cursor: Any) -> None:
+        """If that comes to nothing, the log is truncated all the same: what it got in vain would fill the disk."""
         began = self._clock()
         self._since = began if self._since is None else self._since  # all of it passes through the log
+        again = AGAIN, AGAIN
         try:
-            write_anew(cursor)
-            self._copies_since = None
-        finally:  # an attempt that fails, of a full disk perhaps, takes its time too
-            now = self._clock()
-            self._rest_until = now + (now - began) * SHARE
-            self._clients_rest_until = now + (now - began) * CLIENTS_SHARE
+            self._write_anew(cursor)
+        except NoRoom as fault:
+            again = ROOM_AGAIN, GATHERED
+            self._not_anew(fault)
+        except self._database.driver_error as fault:
+            self._not_anew(fault)
+        else:
+            again = 0.0, 0.0
+        now = self._clock()  # an attempt that fails, of a full disk perhaps, takes its time too
+        self._rest_until = now + max(again[0], (now - began) * SHARE)
+        self._clients_rest_until = now + max(again[1], (now - began) * CLIENTS_SHARE)
+
+    def _write_anew(self, cursor: Any) -> None:
+        write_anew(cursor)
+        self._copies_since = None
+        if self._is_told:
+            self._is_told = False
+            self.log.info("{name} is written anew now", name=self._database.name)
+
+    def _not_anew(self, fault: Exception) -> None:
+        if not self._is_told:
+            self.log.error(
+                "{name}: the file cannot be written anew, and may hold what was deleted, trying again: {error}",
+                name=self._database.name,
+                error=str(fault),
+            )
+        self._is_told = True
 
 
 def _scattered(batch: Batch) -> int:

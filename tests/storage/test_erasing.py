@@ -5,11 +5,12 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from minimixproxy.minimix.interfaces.journal import KeptLogin, KeptPrivate
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage import database as storage_database
-from minimixproxy.storage import wal
+from minimixproxy.storage import room_on_disk, wal
 from minimixproxy.storage.database import Database, write_anew
 from minimixproxy.storage.store import ERASED, ERASED_BUSY
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, message
@@ -212,6 +213,58 @@ class ErasingTests(TroubleTestCase):
         self.assertGreaterEqual(attempts[2] - attempts[0], 400)
         self.assertEqual(self.found(tags[0]), set())
 
+    def test_no_room_to_write_anew(self) -> None:
+        """It is not tried: others need what is left. When there is room, it is done."""
+        times = self.counted()
+        tag, *_ = self.many_accounts()
+        free = 0
+        self.patch(room_on_disk, "free_in", lambda _directory: free)
+        self.journal.account_forgotten(f"{tag}@example.org")
+        erased = self.journal.erased(copies=True)
+        self.now.turn()
+        self.seconds_pass(300)
+        self.assertNoResult(erased)
+        self.assertLessEqual(len(times), 6)
+        self.assertEqual(self.logged("and 0 are free"), 1)
+        self.assertEqual(self.log_size(), 0)  # nothing deleted is there meanwhile
+        free = 1 << 30
+        self.seconds_pass(int(wal.ROOM_AGAIN))
+        self.successResultOf(erased)
+        self.assertEqual((self.found(tag), self.logged("is written anew now")), (set(), 1))
+
+    def test_no_room_for_what_clients_remove(self) -> None:
+        times = self.counted()
+        tag, *_ = self.many_accounts()
+        self.patch(room_on_disk, "free_in", lambda _directory: 0)
+        self.journal.account_forgotten(f"{tag}@example.org")
+        self.now.turn()
+        self.seconds_pass(int(wal.GATHERED * 4))
+        self.assertIn(len(times), (3, 4))
+
+    def test_a_disk_that_is_full_meanwhile(self) -> None:
+        """What was written to the log in vain is not left there."""
+        sizes: list[int] = []
+
+        def fails(cursor: Any) -> None:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("PRAGMA cache_size = 1")  # so that pages go to the log before the end
+            cursor.execute("CREATE TABLE copy AS SELECT zeroblob(1000) FROM messages AS a, messages AS b")
+            cursor.execute("ROLLBACK")
+            sizes.append(self.log_size())
+            raise sqlite3.OperationalError("database or disk is full")
+
+        tag, *_ = self.many_accounts()
+        self.patch(wal, "write_anew", fails)
+        self.journal.account_forgotten(f"{tag}@example.org")
+        self.journal.erased(copies=True)
+        self.now.turn()
+        self.assertGreater(sizes[0], 100_000)
+        self.assertEqual(self.log_size(), 0)
+
+    def log_size(self) -> int:
+        """Bytes in the write-ahead log."""
+        return (self.directory / "state.sqlite-wal").stat().st_size
+
     def test_killed_before_no_copy_was_left(self) -> None:
         """The next start writes the file anew."""
         tags = self.many_accounts()
@@ -365,5 +418,8 @@ class EarlierVersionTests(TroubleTestCase):
         Database(self.state).clean_once()
         self.assertEqual(self.logged("cannot be written anew, and may hold what was deleted before"), 1)
         reader.execute("ROLLBACK")
+        with mock.patch.object(room_on_disk, "free_in", lambda _directory: 0):
+            Database(self.state).clean_once()
+        self.assertEqual(self.logged("and 0 are free"), 1)
         Database(self.state).clean_once()
         self.assertNotIn(SECRET.encode(), self.state.read_bytes())
