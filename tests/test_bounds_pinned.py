@@ -120,7 +120,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "PIECE": 8192,
         "PIECES_TIME": 0.002,
     },
-    "c2s.session.farewell": {"LONGEST": 2},
+    "c2s.session.farewell": {"LONGEST": 2, "RESUMED_WITHIN": 10},
     "minimix.account": {"MAX_HANDED": 1024**2},
     "minimix.occupancy.occupancies": {"MAX_HANDED": 256 * 1024},
     "c2s.session.login_lines": {

@@ -252,14 +252,16 @@ class ClientManagement:
         self._behind = self.handled.unhandled > 0
         self._output.say(sm.acknowledgement(self.handled.h))
 
-    def when_settled(self, call: Callable[[], None], server_is_open: Callable[[], bool]) -> None:
+    def when_settled(
+        self, call: Callable[[], None], server_is_open: Callable[[], bool], is_resumed: Callable[[], bool]
+    ) -> None:
         """As `ClientSide.when_settled`. A client that sleeps acknowledges nothing; nor is one asked twice at a time."""
         awake = not self._output.asleep
 
         def is_open() -> bool:
             return bool(self.handled.unhandled or (awake and self.sent) or server_is_open())
 
-        self._farewell = Farewell(self._clock, is_open, call)
+        self._farewell = Farewell(self._clock, is_open, is_resumed, call)
         if awake and self.sent and not self._asked:
             self._ask()
         self._farewell.look()

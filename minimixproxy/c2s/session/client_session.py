@@ -227,7 +227,11 @@ class ClientSession:
     def when_settled(self, call: Callable[[], None]) -> None:
         """Call once nothing is open between the client and us, or soon: the session is about to be closed."""
         self._state.set_active()  # what is held back is told now, or goes along
-        self._client.when_settled(call, lambda: self._server.awaits_acknowledgement or self._reconnecting is not None)
+
+        def is_resumed() -> bool:
+            return self._reconnecting is None and not self._server.comes_again
+
+        self._client.when_settled(call, lambda: self._server.awaits_acknowledgement or not is_resumed(), is_resumed)
 
     def have_server_push(self) -> None:
         """Let the server know that the client sleeps: it pushes what that has not acknowledged (XEP-0357).

@@ -387,12 +387,17 @@ class ClientSide:
         if self._client is not None:
             self._client.transport.abortConnection()
 
-    def when_settled(self, call: Callable[[], None], server_is_open: Callable[[], bool]) -> None:
-        """As `SessionPort.when_settled`. `server_is_open`: whether its server has not acknowledged all."""
+    def when_settled(
+        self, call: Callable[[], None], server_is_open: Callable[[], bool], is_resumed: Callable[[], bool]
+    ) -> None:
+        """As `SessionPort.when_settled`. `server_is_open`: whether its server has not acknowledged all.
+
+        `is_resumed`: whether the stream to it stands, and has come as far as before.
+        """
         if self._management is None:
             call()
         else:
-            self._management.when_settled(call, server_is_open)
+            self._management.when_settled(call, server_is_open, is_resumed)
 
     def last_word(self) -> bytes:
         """Return what goes before the end of the client's stream."""

@@ -259,6 +259,11 @@ class ServerStream:
         management = self._management
         return management if management is not None and management.id and not self._goodbye_said else None
 
+    @property
+    def comes_again(self) -> bool:
+        """Whether the stream was resumed, and the server has yet to send what it had sent before."""
+        return self._management is not None and self._management.handled.expects_again
+
     def cut(self) -> bool:
         """Give the connection up, to go on with another, if something of the server is open; False: it is left."""
         management = self.resumable

@@ -191,6 +191,29 @@ class GoingOnTest(HandedCase):
         self.assertEqual(calls, [None])
         self.assertIsNotNone(session.hand_on(keep, b""))
 
+    def test_a_server_that_takes_its_time(self) -> None:
+        """A machine may be busy with all that has just come."""
+        session = self.goes_on()
+        calls: list[None] = []
+        session.when_settled(lambda: calls.append(None))
+        self.lab.clock.advance(LONGEST)
+        self.lab.clock.advance(LONGEST)
+        self.assertEqual(calls, [])
+        self.resumes_upstream()
+        self.lab.clock.advance(LONGEST)
+        self.assertEqual(calls, [None])
+        self.assertIsNotNone(session.hand_on(keep, b""))
+
+    def test_a_server_that_does_not_go_on(self) -> None:
+        session = self.goes_on()
+        calls: list[None] = []
+        session.when_settled(lambda: calls.append(None))
+        for _ in range(4):
+            self.lab.clock.advance(LONGEST)
+        self.assertEqual(calls, [])
+        self.lab.clock.advance(LONGEST)
+        self.assertEqual(calls, [None])
+
     def test_how_much_was_handled_in_the_end(self) -> None:
         """The account comes back here, without the session: what was handled when that went is not known for right."""
         here = self.lab
