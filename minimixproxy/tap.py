@@ -25,6 +25,7 @@ from minimixproxy.c2s.server import listener
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.transport.certificates import CertificateError
+from minimixproxy.c2s.upstream.names import ask_apart
 from minimixproxy.checking.finding import Finding
 from minimixproxy.checking.loops import check_loops
 from minimixproxy.checking.offline import check_before_start, check_offline
@@ -102,6 +103,7 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
         from twisted.internet import reactor  # not at import: that would choose the reactor
     make_steady(reactor)
     poll_plainly(reactor)
+    ask_apart(reactor)
     settings: config.Settings = options["settings"]
     _look_around(Path(options["config"]), settings, reactor)
     tree = MultiService()

@@ -22,6 +22,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.transport.tls_layer": {"MOST_WITHOUT_DATA": 100},
     "c2s.upstream.conversation": {"_MAX_WAITING": 100},
     "c2s.upstream.credentials": {"_CACHED_KEYS": 4096},
+    "c2s.upstream.names": {"AT_ONCE": 4},
     "c2s.server.limits": {"_TABLE_SIZE": 16384},
     "c2s.transport.peers": {"_IPV6_PREFIX": 64},
     "c2s.server.login_queue": {"LEAST": 0.001, "MAX_WAITING": 10, "LONGEST": 180},

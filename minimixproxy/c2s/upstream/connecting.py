@@ -8,7 +8,7 @@ from secrets import token_hex
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, clientFromString
+from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError, UnsupportedAddressFamily
 from twisted.internet.protocol import Factory
 from twisted.words.protocols.jabber.jid import internJID
@@ -30,6 +30,7 @@ from minimixproxy.c2s.transport.tls import client_factory
 from minimixproxy.c2s.upstream.binding import BadBinding, Own
 from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
+from minimixproxy.c2s.upstream.names import DomainsEndpoint
 from minimixproxy.c2s.upstream.offer import PLAIN, choose, offer_on
 from minimixproxy.c2s.upstream.patience import Patience
 from minimixproxy.c2s.upstream.proxy_header import explain, header_for
@@ -167,7 +168,7 @@ async def _candidates(reactor: Any, domain: Domain) -> list[_Candidate]:
         return [_Candidate(endpoint, domain.upstream, "endpoint" if own_tls else "starttls")]
     return [
         _Candidate(
-            HostnameEndpoint(reactor, target.host, target.port, timeout=CONNECT_TIMEOUT),
+            DomainsEndpoint(reactor, domain.name, target.host, target.port, CONNECT_TIMEOUT),
             f"{target.host}:{target.port}",
             "direct" if target.direct else "starttls",
         )
