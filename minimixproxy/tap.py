@@ -281,7 +281,7 @@ def _cluster(settings: config.Settings, reactor: Any) -> ClusterPart | None:
     if settings.cluster is None:
         return None
     try:
-        return ClusterPart(settings.cluster, settings.directory, reactor)
+        return ClusterPart(settings.cluster, settings.directory, reactor, settings.seal_key)
     except CertificateError as error:
         _exit(error)
 

@@ -32,9 +32,11 @@ STOP_PATIENCE: Final = 1.0  # seconds for the questions that are under way
 class SharedSecret:
     """What the secret of a cluster gives; its file is read when it is needed, when privileges are dropped."""
 
-    def __init__(self, file: Path, directory: Path) -> None:
+    def __init__(self, file: Path, directory: Path, seal_key: Path | None = None) -> None:
+        """`seal_key`: where the key is of a proxy that was alone with the same state, if not where it is by default."""
         self._file = file
         self._directory = directory
+        self._seal_key = seal_key
         self._secret: ClusterSecret | None = None
 
     def _read(self) -> ClusterSecret:
@@ -54,7 +56,7 @@ class SharedSecret:
         """Return what this process is in the cluster. Raises `StateError`. Blocks."""
         directory = f"{Installation(self._directory).name} on {socket.gethostname()}"
         node = Node(section.name, section.reached_at, directory)
-        return Member(node, self.resource(""), load_sealer(None, self._directory, self._read().sealing))
+        return Member(node, self.resource(""), load_sealer(self._seal_key, self._directory, self._read().sealing))
 
 
 class Membership(Service):

@@ -30,10 +30,11 @@ from minimixproxy.timing.agreed_time import AgreedTime
 class ClusterPart:
     """`resource` and `is_held` may be asked when state is open. Raises `CertificateError`."""
 
-    def __init__(self, section: settings.Cluster, directory: Path, reactor: Any) -> None:
+    def __init__(self, section: settings.Cluster, directory: Path, reactor: Any, seal_key: Path | None = None) -> None:
+        """`seal_key`: see `SharedSecret`."""
         self._section = section
         self._reactor = reactor
-        self._secret = SharedSecret(section.secret, directory)
+        self._secret = SharedSecret(section.secret, directory, seal_key)
         self._tls: InternalTLS | None = None
         if section.ca is not None and section.certificate is not None and section.key is not None:
             self._tls = InternalTLS(section.ca, section.certificate, section.key)

@@ -382,11 +382,6 @@ class Settings(BaseModel):
             raise ValueError("[cluster] is for processes that serve clients: it needs [[listen]] or [[websocket]], too")
         if isinstance(self.state, Path):
             raise ValueError('[cluster] needs a state that all share: state = "postgresql://user@host/database"')
-        if self.seal_key is not None:
-            raise ValueError(
-                "seal_key is for a proxy that is alone: in a cluster what seals credentials follows from [cluster] "
-                "secret, so leave seal_key out"
-            )
         return self
 
 

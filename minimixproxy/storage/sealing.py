@@ -29,10 +29,11 @@ class Unsealable(Exception):
 
 
 class Sealer:
-    """Seals and opens values. `secret`: what the key is made of, at least 32 bytes."""
+    """Seals and opens values."""
 
-    def __init__(self, secret: bytes) -> None:
-        self._cipher = AESGCM(sha256(b"minimixproxy state\0" + secret).digest())
+    def __init__(self, secret: bytes, *earlier: bytes) -> None:
+        """`secret`: what the key is made of, at least 32 bytes. What was sealed by `earlier` ones is opened, too."""
+        self._cipher, *self._earlier = map(_cipher, (secret, *earlier))
 
     def seal(self, value: bytes, *place: str) -> bytes:
         """Return `value` sealed for its place: account, column and whatever else names the row."""
@@ -44,10 +45,14 @@ class Sealer:
         if not isinstance(sealed, bytes) or sealed[:1] != _FORMAT or len(sealed) < 1 + _NONCE + 16:
             raise Unsealable
         nonce, rest = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
-        try:
-            return self._cipher.decrypt(nonce, rest, _bound_to(place))
-        except InvalidTag as error:
-            raise Unsealable from error
+        for cipher in (self._cipher, *self._earlier):
+            with suppress(InvalidTag):
+                return cipher.decrypt(nonce, rest, _bound_to(place))
+        raise Unsealable
+
+
+def _cipher(secret: bytes) -> AESGCM:
+    return AESGCM(sha256(b"minimixproxy state\0" + secret).digest())
 
 
 def _bound_to(place: tuple[str, ...]) -> bytes:
@@ -57,23 +62,34 @@ def _bound_to(place: tuple[str, ...]) -> bytes:
 def load_sealer(configured: Path | None, directory: Path, shared: bytes | None = None) -> Sealer:
     """Return the sealer of this installation. Raises `SealKeyError`.
 
-    The key is `shared`, which all processes of a cluster have; else in the configured file, else a credential that
-    systemd passes, else `seal.key` in `directory`. A file that is not there is made.
+    The key is in the configured file, else a credential that systemd passes, else `seal.key` in `directory`. A file
+    that is not there is made. In a cluster it is `shared`, which all of its processes have; what a proxy that was alone
+    has sealed is opened, if its key is there.
     """
+    file = _place(configured, directory)
     if shared is not None:
-        return Sealer(shared)
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if configured is None and credentials is not None:
-        credential = Path(credentials, CREDENTIAL)
-        if credential.exists():
-            return Sealer(_checked(credential, _read(credential)))
-    file = configured or directory / SEAL_KEY
+        return Sealer(shared, *_of_before(file, configured))
     try:
         if not file.exists():
             _make(file)
     except OSError as error:
         raise SealKeyError(f"{file}: cannot be made: {error.strerror}") from error
     return Sealer(read_key(file, "seal_key must name a file of its own, which is made if it is missing"))
+
+
+def _place(configured: Path | None, directory: Path) -> Path:
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if configured is None and credentials is not None:
+        credential = Path(credentials, CREDENTIAL)
+        if credential.exists():
+            return credential
+    return configured or directory / SEAL_KEY
+
+
+def _of_before(file: Path, configured: Path | None) -> list[bytes]:
+    if configured is None and not file.exists():
+        return []
+    return [read_key(file, "in a cluster seal_key must name the key of the proxy that was alone")]
 
 
 def read_key(file: Path, must: str) -> bytes:

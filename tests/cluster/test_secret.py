@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.cluster.secret import ClusterSecret, read_secret
 from minimixproxy.resource_id import Installation
-from minimixproxy.storage.errors import StateError
+from minimixproxy.storage.errors import SealKeyError, StateError
 from minimixproxy.storage.sealing import Unsealable, load_sealer
 
 BARE = "a@example.org"
@@ -44,6 +44,30 @@ class SecretTest(SynchronousTestCase):
         opened = load_sealer(None, self.directory / "other", read_secret(self.file).sealing).open(sealed, "a")
         self.assertEqual(opened, b"password")
         self.assertEqual(os.listdir(self.directory), ["cluster.key"], "nothing else is made")
+
+    def test_what_a_proxy_has_sealed_that_was_alone(self) -> None:
+        """Its key is where it was, or where it is said to be; what is sealed from now on takes the secret."""
+        for place in (None, self.directory / "elsewhere.key"):
+            directory = self.directory / f"state {place is None}"
+            directory.mkdir()
+            before = load_sealer(place, directory).seal(b"password", "a")
+            self.write(b"s" * 32)
+            shared = read_secret(self.file).sealing
+            here = load_sealer(place, directory, shared)
+            self.assertEqual(here.open(before, "a"), b"password")
+            self.assertRaises(Unsealable, here.open, before, "b")
+            now = here.seal(b"password", "a")
+            self.assertEqual(load_sealer(None, self.directory / "other", shared).open(now, "a"), b"password")
+            self.assertRaises(Unsealable, load_sealer(None, self.directory / "other", shared).open, before, "a")
+
+    def test_a_key_that_is_said_to_be_there(self) -> None:
+        place = self.directory / "missing.key"
+        error = self.assertRaises(SealKeyError, load_sealer, place, self.directory, b"s" * 32)
+        self.assertIn(f"{place}: cannot be read: No such file", str(error))
+        self.assertFalse(place.exists(), "it is not made")
+        place.write_bytes(b"short")
+        place.chmod(0o600)
+        self.assertRaises(SealKeyError, load_sealer, place, self.directory, b"s" * 32)
 
     def test_another_secret(self) -> None:
         one, other = ClusterSecret(b"s" * 32), ClusterSecret(b"t" * 32)

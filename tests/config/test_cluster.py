@@ -119,8 +119,9 @@ class ClusterTest(SynchronousTestCase):
         self.assertEqual(self.fault(STATE + f"[[client_proxy]]\n{component}" + UNIX), told)
 
     def test_seal_key(self) -> None:
-        fault = self.fault('seal_key = "seal.key"\n' + STATE + CLIENTS + UNIX)
-        self.assertIn("follows from [cluster] secret, so leave seal_key out", fault)
+        """Of the proxy that was alone."""
+        settings = self.load('seal_key = "seal.key"\n' + STATE + CLIENTS + UNIX)
+        self.assertEqual(settings.seal_key, self.directory / "seal.key")
 
 
 class PlacesTest(SynchronousTestCase):

@@ -95,6 +95,21 @@ class ClusterTests(ClusterCase):
         self.assertLess(now, expires)
         self.assertNotEqual(self.query("SELECT holder FROM leases WHERE bare = %s", alice.jid), [(number,)])
 
+    async def test_a_proxy_that_was_alone_becomes_a_node(self) -> None:
+        """Its key opens what it had sealed: its accounts are back in their rooms, and no client has to log in."""
+        node = self.node()
+        with_cluster = node.configuration.read_text()
+        node.configuration.write_text(with_cluster.partition("[cluster]")[0])
+        await self.start(node)
+        alice, phone, place = await self.in_a_room(node)
+        await phone.close()
+        await deferToThread(node.stop)
+        node.configuration.write_text(with_cluster)
+        await deferToThread(node.start)
+        await node.process.says(rf"{alice.jid} is in {place}, as alice", LONG)
+        self.assertEqual(self.holder(alice), "node-0")
+        self.assertEqual(node.faults(), [])
+
     async def test_a_node_is_killed(self) -> None:
         """Its accounts are back in their rooms by the other one, and what was said meanwhile is told once."""
         one, other = await self.nodes()
