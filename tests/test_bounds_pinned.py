@@ -57,7 +57,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "cluster.restart_watch": {"LONGEST": 16384},
     "cluster.view": {"MOST_TOLD": 20},
     "storage.cluster_lease": {"NOTHING": -1},  # in the database, as other processes read it
-    "c2s.session.client_session": {"UNBOUND": 120},
+    "c2s.session.client_session": {"UNBOUND": 120, "LASTING": 10},
     "c2s.session.acknowledgements": {"LATE": 5, "EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.server.registrar": {
         "ANSWER_TIMEOUT": 30,
@@ -246,7 +246,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MAX_QUEUED": 6 * 1024**2,
     },
     "accountstream.managed_stream": {"MAX_UNACKNOWLEDGED": 10_000, "MAX_BYTES": 6 * 1024**2},
-    "accountstream.resuming_rules": {"RESUMING_TIMEOUT": 300, "LEAVING_TIMEOUT": 10},
+    "accountstream.resuming_rules": {"RESUMING_TIMEOUT": 300, "LEAVING_TIMEOUT": 10, "LASTING": 10},
     "accountstream.stream": {
         "FIRST_WAIT": 1,
         "LONGEST_WAIT": 120,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -108,6 +109,7 @@ class Rules:
         self._changed = clock.seconds()  # when the last attempt failed, or the stream opened, or ended
         self._due = 0.0  # when WAITING, HURRYING or BROKEN is over
         self._resume_until = 0.0  # from BROKEN to RESUMING
+        self._resumed = -inf  # when a stream was, the last time
         self._timer = Timer(clock)  # of this phase: it gives TIME_UP, and the next phase stops it
         self._queue: list[bytes] = []  # from HURRYING to OPENING
         self._waiting: list[Callable[[], None]] = []  # the same: for what is in it to be acknowledged; CONGESTED: read

@@ -10,6 +10,7 @@ from minimixproxy.accountstream.phases import Input
 from minimixproxy.counting.resumptions import RESUMPTIONS
 
 RESUMING_TIMEOUT = 300.0  # seconds from the end of a connection, if the server keeps the stream for so long
+LASTING = 10.0  # seconds that a connection has to last on which a stream was resumed, or the next one waits
 LEAVING_TIMEOUT = 10.0  # seconds for a stream to be resumed that nobody needs
 
 
@@ -17,7 +18,7 @@ class ResumingRules(Rules):
     """What one stream does from the end of a connection until there is another, or the stream is lost."""
 
     def _break(self, why: object) -> None:
-        """Resume it at once, or after a while if nothing has come of the last time. What is sent meanwhile waits."""
+        """Resume it at once, or in a while if that came to nothing, or was just now. What is sent meanwhile waits."""
         self._note(why)
         connection, self.connection, self.queued = self.connection, None, 0
         assert connection is not None and self.managed is not None
@@ -26,7 +27,8 @@ class ResumingRules(Rules):
         longest = self.managed.longest_sleep
         patience = RESUMING_TIMEOUT if longest is None else min(longest, RESUMING_TIMEOUT)
         self._resume_until = self._clock.seconds() + patience
-        if self.managed.progressed():
+        lasted = self._clock.seconds() - self._resumed >= LASTING
+        if lasted and self.managed.progressed():
             self._tries.reset()
             self.happens(Input.TIME_UP)
         else:
@@ -72,7 +74,7 @@ class ResumingRules(Rules):
     def _go_on(self, opened: Opened) -> None:
         """Send what is not acknowledged, and what waits. Nobody is told."""
         RESUMPTIONS.count("account", "success")
-        self._changed = self._clock.seconds()
+        self._changed = self._resumed = self._clock.seconds()
         self.connection = connection = self._stream.connected(opened, self.managed)
         self._answered()
         self._end_opening()

@@ -167,6 +167,10 @@ class Ends:
     def resumes(self, *, answered: bool = True, behind: bool = True) -> None:
         """A login has come so far that the stream is asked for; the answer may be lost."""
         self.clock.advance(10)
+        self.goes_on(answered=answered, behind=behind)
+
+    def goes_on(self, *, answered: bool = True, behind: bool = True) -> None:
+        """If it has come so far already."""
         resumable = self.upstream.resumable
         if self.connected or resumable is None or not self.upstream.attempts:
             return
@@ -254,3 +258,27 @@ class ResumingTests(SynchronousTestCase):
     def test_any_course_of_things(self) -> None:
         self.patch(resuming_rules, "RESUMING_TIMEOUT", 1e9)
         run_state_machine_as_test(Cuts, settings=settings(max_examples=examples(100), stateful_step_count=60))
+
+    def test_resumed_and_cut_again(self) -> None:
+        """Each time costs a login, whatever the server says in between: so it is done less and less often."""
+        ends = Ends()
+        ends.clock.advance(60)
+        resumed = 0
+        for _ in range(600):
+            if ends.connected:
+                ends.says(asks=False)
+                ends.delivers(1)
+                ends.cut()
+            if ends.upstream.attempts:
+                resumed += 1
+                ends.goes_on()
+            ends.clock.advance(0.1)
+        self.assertIn(resumed, range(5, 15))
+        while not ends.upstream.attempts:
+            ends.clock.advance(1)
+        ends.goes_on()
+        ends.clock.advance(resuming_rules.LASTING)
+        ends.says(asks=False)
+        ends.delivers(1)
+        ends.cut()
+        self.assertEqual(len(ends.upstream.attempts), 1)

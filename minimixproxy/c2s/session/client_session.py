@@ -7,6 +7,7 @@ Each side that is slow to read pauses the other side's reading, and nobody else'
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 from minimixproxy.c2s.session.account_link import AccountLink
@@ -15,6 +16,7 @@ from minimixproxy.c2s.session.client_state import ClientState, Ways
 from minimixproxy.c2s.session.from_server import FromServer
 from minimixproxy.c2s.session.held_back import NOTHING_WAITS
 from minimixproxy.c2s.session.inline_start import InlineStart
+from minimixproxy.c2s.session.login_lines import Pace
 from minimixproxy.c2s.session.parts import SessionParts
 from minimixproxy.c2s.session.reconnecting import Reconnecting, Resumption
 from minimixproxy.c2s.session.server_stream import ServerStream
@@ -35,6 +37,7 @@ from minimixproxy.xep.client_state import INACTIVE
 from minimixproxy.xep.stream_features import HIDDEN, HIDDEN_ONCE_BOUND, shown_features
 from minimixproxy.xep.stream_headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
 
+LASTING = 10.0  # seconds: of a connection to the server that was resumed and did not last, the next one waits
 UNBOUND = 120.0  # seconds that a client has to bind a resource: without one it is of no account
 
 
@@ -55,7 +58,9 @@ class ClientSession:
         "_link",
         "_managed_upstream",
         "_output",
+        "_pace",
         "_reconnecting",
+        "_resumed",
         "_server",
         "_state",
         "carbons",
@@ -101,6 +106,8 @@ class ClientSession:
         self.login = login
         self._managed_upstream = False  # the server offers stream management
         self._reconnecting: Reconnecting | None = None
+        self._pace: Pace | None = None  # of its reconnections, once there was one
+        self._resumed = -inf  # when the stream to the server was, in seconds of the clock
         self._server = ServerStream(self, upstream, self._client.slow_server, context.clock)
         self._link = AccountLink(self, context.accounts, login)
         parts = SessionParts(self._output, self._server, self._link)
@@ -446,8 +453,11 @@ class ClientSession:
             return
         what = Resumption(management.id, management.max, management.handled)
         self._reconnecting = Reconnecting(self._link.name, self)
-        pace = self._context.lines.pace(self.login.domain.name, self.login.own.bare)
-        self._reconnecting.start(what, pace, self.language, urgent=not self.asleep)
+        pace = self._pace = self._pace or self._context.lines.pace(self.login.domain.name, self.login.own.bare)
+        lasted = self._context.clock.seconds() - self._resumed >= LASTING
+        if lasted:
+            pace.waits.reset()
+        self._reconnecting.start(what, pace, self.language, urgent=not self.asleep, waits=not lasted)
 
     # Its reconnection (Reconnectable)
 
@@ -458,6 +468,7 @@ class ClientSession:
     def server_back(self, stream: FramedXmlStream, h: int) -> None:
         """The server goes on with the stream, on another connection."""
         self._reconnecting = None
+        self._resumed = self._context.clock.seconds()
         try:
             self._server.resume(stream, h)
         except NotSent as error:

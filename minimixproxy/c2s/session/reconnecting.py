@@ -78,11 +78,11 @@ class Reconnecting:
         self._slot: Place | None = None
         self._urgent = False
 
-    def start(self, what: Resumption, pace: Pace, language: str, *, urgent: bool) -> None:
-        """Begin. `language`: of the client's stream."""
+    def start(self, what: Resumption, pace: Pace, language: str, *, urgent: bool, waits: bool = False) -> None:
+        """Begin. `language`: of the client's stream. `waits`: the last connection was resumed, and did not last."""
         self.log.info("{name}: the server is lost, its stream is to be resumed", name=self._name)
         self._urgent = urgent
-        self._work = Deferred.fromCoroutine(self._try(what, pace, language))
+        self._work = Deferred.fromCoroutine(self._try(what, pace, language, waits=waits))
         self._work.addErrback(self._fault)
 
     def hurry(self) -> None:
@@ -97,9 +97,12 @@ class Reconnecting:
         if work is not None:
             work.cancel()
 
-    async def _try(self, what: Resumption, pace: Pace, language: str) -> None:
+    async def _try(self, what: Resumption, pace: Pace, language: str, *, waits: bool) -> None:
         clock = pace.clock
-        until = clock.seconds() + (LONGEST if what.max is None else min(LONGEST, what.max))
+        longest = LONGEST if what.max is None else min(LONGEST, what.max)
+        until = clock.seconds() + longest
+        if waits:
+            await pause(clock, min(pace.waits.next(), longest / 2))
         refusals, handled = 0, None
         while clock.seconds() < until and refusals < REFUSALS:
             login = self._session.login

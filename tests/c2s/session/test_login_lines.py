@@ -75,6 +75,18 @@ class LoginLinesTests(SynchronousTestCase):
         for attempt in attempts:
             attempt.errback(UpstreamRefused("not-authorized"))
 
+    def test_one_that_was_resumed_just_now_waits(self) -> None:
+        """But not for longer than half of the time for which its server keeps the stream."""
+        for keeps, wait in ((600, 4.0), (2, 1.0)):
+            pace = self.lines.pace("example.org", "phone@example.org")
+            self.assertEqual([pace.waits.next() for _ in range(3)], [0.5, 1.0, 2.0])
+            reconnecting = Reconnecting("phone", Session(self, "phone"))
+            reconnecting.start(Resumption("id", keeps, Handled()), pace, "", urgent=True, waits=True)
+            self.clock.advance(wait - 0.01)
+            self.assertEqual(self.names(), [])
+            self.clock.advance(0.02)
+            self.assertEqual(self.names(), ["phone"])
+
     def test_one_begins_at_once(self) -> None:
         self.lose("phone")
         self.assertEqual(self.names(), ["phone"])

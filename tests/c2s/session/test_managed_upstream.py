@@ -10,6 +10,7 @@ from twisted.words.protocols.jabber.jid import JID
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnfit, UpstreamUnreachable
+from minimixproxy.c2s.session.client_session import LASTING
 from minimixproxy.c2s.session.reconnecting import ANSWER_WITHIN as RESUMED_WITHIN
 from minimixproxy.c2s.session.reconnecting import REFUSALS
 from minimixproxy.c2s.session.server_management import ANSWER_WITHIN, ASK_AFTER
@@ -434,6 +435,35 @@ class ResumedUpstreamTest(UpstreamTest):
         self.serve(b"<resumed %b previd='up' h='0'/>" % NS)
         self.client.send(MESSAGE % 1)
         self.assertEqual(wire.take(), MESSAGE % 1)
+
+    def resumes(self) -> None:
+        """Its server goes on with the stream."""
+        self.comes_up()
+        self.client.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+
+    def test_one_that_resumes_and_is_gone_again(self) -> None:
+        """Each login costs us both: it is logged in again less and less often, until a connection lasts."""
+        self.lose()
+        self.resumes()
+        before = len(self.lab.logins)
+        for _second in range(600):
+            self.lab.clock.advance(0.1)
+            if len(self.lab.logins) > before and not self.lab.logins[-1][1].called:
+                self.resumes()
+                self.client.serve(b"<message id='1'/>")  # that it says something is no reason
+            if self.client.server is not None and not self.client.upstream.disconnected:
+                self.lose()
+                self.client.server = None
+        self.assertLess(len(self.lab.logins) - before, 15)
+        self.assertEqual(self.account.closed, [])
+        while self.lab.logins[-1][1].called:
+            self.lab.clock.advance(1)
+        self.resumes()
+        self.lab.clock.advance(LASTING)
+        before = len(self.lab.logins)
+        self.lose()
+        self.lab.clock.advance(0)
+        self.assertEqual(len(self.lab.logins), before + 1)
 
     def test_one_that_does_not_come_back(self) -> None:
         self.lose()
