@@ -3,15 +3,15 @@
 import errno
 import fcntl
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from twisted.logger import formatEvent
 from twisted.trial import unittest
 
 from minimixproxy import state_lock
+from tests import other_process
 from tests.log_events import log_events
+from tests.other_process import Process
 
 HOLD = """
 import sys, pathlib
@@ -27,10 +27,8 @@ class StateLockTests(unittest.SynchronousTestCase):
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
 
-    def holder(self) -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(self.directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+    def holder(self) -> Process:
+        process = other_process.start("-c", HOLD, str(self.directory.absolute()))
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         assert process.stdout is not None

@@ -224,7 +224,7 @@ class CommandLineTests(TapTestCase):
         self.assertRegex(done.stdout, "^minimixproxy [0-9.]+, Twisted [0-9.]+\n$")
 
     def test_check(self) -> None:
-        done = self.twistd("-n", "minimixproxy", "--config", "minimixproxy.toml", "--check")
+        done = self.twistd_forked("-n", "minimixproxy", "--config", "minimixproxy.toml", "--check")
         self.assertEqual((done.returncode, done.stdout), (0, "minimixproxy.toml: can be used\n"))
 
     def test_bad_file(self) -> None:
@@ -256,8 +256,8 @@ class CommandLineTests(TapTestCase):
     def test_start_with_damaged_state(self) -> None:
         """One line in the log, and a status that tells; nothing is left of the process."""
         self.damaged_state()
-        for arguments in (["-n"], ["--logfile=log"]):
-            done = self.twistd(*arguments, "--pidfile=pid", "minimixproxy", "--config", "minimixproxy.toml")
+        for start, arguments in ((self.twistd_forked, ["-n"]), (self.twistd, ["--logfile=log"])):
+            done = start(*arguments, "--pidfile=pid", "minimixproxy", "--config", "minimixproxy.toml")
             self.assertEqual(done.returncode, 1)
             said = done.stdout + done.stderr
             if arguments == ["--logfile=log"]:

@@ -9,6 +9,7 @@ if one failed, did not run, or none was found.
 
 import argparse
 import fcntl
+import importlib
 import itertools
 import os
 import resource
@@ -20,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import asyncioreactor
 
@@ -177,12 +179,23 @@ def prepare(*, unit: bool) -> None:
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.abspath(".hypothesis"))
 
 
+def found_nursery() -> Any:
+    """What starts proxies for the tests in this directory, if they have any."""
+    there = Path("tests/integration/nursery.py").exists()
+    return importlib.import_module("tests.integration.nursery") if there else None
+
+
 def main(line: list[str]) -> int:
     options = arguments(line)
     prepare(unit=options.unit)
     jobs = options.jobs or workers(os.cpu_count() or 1, unit=options.unit)
-    asyncioreactor.install()  # slixmpp and aioxmpp need an asyncio loop; Twisted can share theirs
     sys.path.insert(0, os.getcwd())
+    nursery = found_nursery()
+    program = nursery and nursery.begin(options.tests)
+    if program:
+        program()
+        return 0
+    asyncioreactor.install()  # slixmpp and aioxmpp need an asyncio loop; Twisted can share theirs
     plan = make_plan(options.tests, unit=options.unit, durations=read_durations())
     if options.install:
         install(plan)
@@ -193,6 +206,8 @@ def main(line: list[str]) -> int:
     pool = Pool(plan, jobs, directory, report, options.limit)
     began = time.monotonic()
     pool.run()
+    if nursery:
+        nursery.end()
     times(report, directory / "times", time.monotonic() - began)
     if options.record:
         write_durations(report.durations())

@@ -1,7 +1,8 @@
 """Starts proxies in a tenth of the time, and the operator's commands: a process that has imported all forks for each.
 
 Nothing random may be made at import: all would share it. Used for proxies that need no special command line, if
-MINIMIXPROXY_PREFORK is set, as tools/testrun/worker.py does; all others are run as users run them.
+MINIMIXPROXY_PREFORK is set, as tools/testrun/worker.py does; all others are run as users run them. In such a run that
+process is itself forked, by tests/integration/nursery.py: none of the workers has to import all once more.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import select
 import selectors
 import shutil
@@ -26,6 +28,8 @@ from types import FrameType
 from typing import IO, Any
 from unittest import mock
 
+from tests.integration import nursery
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PR_SET_PDEATHSIG = 1
 MESSAGE = 200_000  # bytes, at most
@@ -39,10 +43,9 @@ def wanted() -> bool:
 class Forked:
     """What is used of subprocess.Popen, for a process forked elsewhere. `status` gets its exit status as text."""
 
-    stdin = None
-
-    def __init__(self, pid: int, stdout: IO[bytes], status: IO[bytes]) -> None:
+    def __init__(self, pid: int, stdin: IO[bytes] | None, stdout: IO[bytes], status: IO[bytes]) -> None:
         self.pid = pid
+        self.stdin = stdin
         self.stdout = stdout
         self.returncode: int | None = None
         self._status = status
@@ -62,6 +65,15 @@ class Forked:
                     # nothing, if the process that forks was killed: all end with it
                     self.returncode = int(self._status.read() or -signal.SIGKILL)
         return self.returncode
+
+    def communicate(self) -> tuple[bytes, None]:
+        """Say nothing more; return what else it says, when it has ended."""
+        if self.stdin:
+            self.stdin.close()
+        with self.stdout as stdout:
+            said = stdout.read()
+        self.wait()
+        return said, None
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -84,26 +96,39 @@ class Forker:
         with other:
             # a database as the first start makes it, for that takes a third of it
             self.state = Path(mkdtemp(prefix="minimixproxy-")) / "state.sqlite"
-            command = [sys.executable, "-u", "-m", "tests.integration.prefork", str(other.fileno()), str(self.state)]
-            self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
-        if not self._socket.recv(100):
-            raise RuntimeError(f"the process that forks proxies ended with status {self._process.wait()}")
+            self._own: subprocess.Popen[bytes] | None = None
+            if not nursery.fork(other.fileno(), self.state):
+                self._own = self._begin(other.fileno())
+        self.pid = int(self._socket.recv(100) or _ended())
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> Forked:
-        """Run twistd with this command line, beginning with its own name."""
-        out, stdout = os.pipe()
-        with open(os.devnull, "rb") as stdin, open(stdout, "wb") as pipe:
-            return self._fork(arguments, environment, directory, (stdin, pipe, pipe), open(out, "rb"))
+    def _begin(self, number: int) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-u", "-m", "tests.integration.prefork", str(number), str(self.state)]
+        return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[number])
+
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path, *, listens: bool = False
+    ) -> Forked:
+        """Run a program with this command line. `listens`: it has a pipe to read from. What it prints is one stream."""
+        reading, stdout = os.pipe()
+        stdin, writing = os.pipe() if listens else (os.open(os.devnull, os.O_RDONLY), None)
+        says = None if writing is None else os.fdopen(writing, "wb")
+        with open(stdin, "rb") as reads, open(stdout, "wb") as pipe:
+            return self._fork(arguments, environment, directory, (reads, pipe, pipe), (says, open(reading, "rb")))
 
     def run(
-        self, arguments: Sequence[str], says: str, directory: Path, timeout: float
+        self,
+        arguments: Sequence[str],
+        says: str,
+        directory: Path,
+        timeout: float,
+        *,
+        prints: IO[bytes] | None = None,
     ) -> "subprocess.CompletedProcess[str]":
-        """Run one of the operator's commands to its end, as subprocess.run does."""
+        """Run a program to its end, as subprocess.run does. It prints into a file, or what else it is given."""
         with TemporaryFile() as stdin, TemporaryFile() as stdout, TemporaryFile() as stderr:
             stdin.write(says.encode())
-            for file in (stdin, stdout, stderr):
-                file.seek(0)
-            process = self._fork(arguments, os.environ, directory, (stdin, stdout, stderr), stdout)
+            stdin.seek(0)
+            process = self._fork(arguments, os.environ, directory, (stdin, prints or stdout, stderr), (None, stdout))
             try:
                 status = process.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -118,7 +143,7 @@ class Forker:
         environment: Mapping[str, str],
         directory: Path,
         streams: Sequence[IO[bytes]],
-        output: IO[bytes],
+        ours: tuple[IO[bytes] | None, IO[bytes]],
     ) -> Forked:
         order = {"arguments": list(arguments), "environment": dict(environment), "directory": str(directory)}
         ended, status = os.pipe()
@@ -126,15 +151,21 @@ class Forker:
             fds = [*(stream.fileno() for stream in streams), status]
             socket.send_fds(self._socket, [json.dumps(order).encode()], fds)
             answer = self._socket.recv(100)
-        if not answer:
-            raise RuntimeError(f"the process that forks proxies ended with status {self._process.wait()}")
-        return Forked(int(answer), output, open(ended, "rb"))
+        return Forked(int(answer or _ended()), *ours, open(ended, "rb"))
 
     def stop(self) -> None:
         """End it, and what it has started and nobody has stopped."""
         self._socket.close()
-        self._process.wait()
+        if self._own:
+            self._own.wait()
+        else:
+            with contextlib.suppress(ProcessLookupError), open(os.pidfd_open(self.pid)) as process:
+                select.select([process], [], [])
         shutil.rmtree(self.state.parent, ignore_errors=True)
+
+
+def _ended() -> int:
+    raise RuntimeError("the process that forks proxies has ended")
 
 
 def stop() -> None:
@@ -157,17 +188,19 @@ def _forker() -> Forker:
 _making = threading.Lock()
 
 
-def main(number: int, state: Path) -> None:
-    """Make an empty database, then fork for each order; returns in the new process, to run twistd or the command.
+def working() -> list[int]:
+    """The process that forks, if there is one: for the CPU that it and its proxies use."""
+    return [forker().pid] if _forker.cache_info().currsize else []
+
+
+def main(number: int) -> None:
+    """Fork for each order; returns in the new process, to run twistd or whatever it is.
 
     It ends when nobody can give orders any more. It is not bound to the thread that started it, as by PR_SET_PDEATHSIG:
     trial ends its threads behind each class of tests, and the next class would be without.
     """
     orders = socket.socket(fileno=number)
-    _import()
-    _make_empty(state)
-    gc.freeze()
-    orders.send(b"ready")
+    orders.send(str(os.getpid()).encode())
     watched = selectors.DefaultSelector()
     watched.register(orders, selectors.EVENT_READ)
     while True:
@@ -192,7 +225,7 @@ def main(number: int, state: Path) -> None:
             orders.send(str(pid).encode())
 
 
-def _import() -> None:
+def prepare() -> None:
     """Import what proxies need, and see to it that they can share it."""
     with mock.patch("random._urandom", _drawn), mock.patch("os.urandom", _drawn):
         for name in ("minimixproxy.tap", "minimixproxy.operator.commands"):
@@ -202,7 +235,8 @@ def _import() -> None:
     assert "twisted.internet.reactor" not in sys.modules, "a reactor does not outlive a fork"
 
 
-def _make_empty(state: Path) -> None:
+def make_empty(state: Path) -> None:
+    """Make a database that has all tables, and nothing in them."""
     from minimixproxy.storage.database import Database
 
     database = Database(state)
@@ -233,6 +267,9 @@ def _become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
     os.closerange(3, 65_536)
+    # new ones: what there is may be set up for a terminal
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.chdir(str(order["directory"]))
     os.environ.clear()
     os.environ.update(order["environment"])
@@ -243,9 +280,22 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
-    sys.path[0], program = os.path.split(sys.argv[0])  # as for any script
+def run_program() -> None:
+    """Do in this process what its command line says, as the interpreter would."""
+    _interpreter, *arguments = sys.argv
+    match arguments:
+        case ["-c", code, *rest]:
+            sys.path[0], sys.argv = "", ["-c", *rest]
+            exec(code, {"__name__": "__main__"})
+        case ["-m", module, *rest]:
+            sys.path[0], sys.argv = os.getcwd(), ["-m", *rest]
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case _:
+            sys.path[0], program = os.path.split(sys.argv[0])  # as for any script
+            _run_script(program)
+
+
+def _run_script(program: str) -> None:
     if program == "twistd":
         from twisted.scripts.twistd import run
 
@@ -254,3 +304,11 @@ if __name__ == "__main__":
         from minimixproxy.operator.commands import main as operate
 
         sys.exit(operate())
+
+
+if __name__ == "__main__":
+    prepare()
+    make_empty(Path(sys.argv[2]))
+    gc.freeze()
+    main(int(sys.argv[1]))
+    run_program()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 from twisted.trial import unittest
 
 from minimixproxy.operator.commands import command
 from minimixproxy.operator.commands.every import COMMANDS
+from tests import other_process
 from tests.operator.cases import CommandCase
 
 CLIENT_PROXY = """
@@ -116,13 +115,7 @@ class CommonTests(CommandCase):
         self.serve(b'{"account": "alice@a.test", "known": true}\n')
         reading, writing = os.pipe()
         os.close(reading)
-        program = [sys.executable, "-m", "minimixproxy.operator.commands"]
+        arguments = ["-m", "minimixproxy.operator.commands", "forget", "--config", str(self.file.absolute())]
         with os.fdopen(writing, "wb") as output:
-            done = subprocess.run(
-                [*program, "forget", "--config", str(self.file), "alice@a.test"],
-                stdout=output,
-                stderr=subprocess.PIPE,
-                cwd=Path(__file__).resolve().parents[2],
-                check=False,
-            )
-        self.assertEqual((done.returncode, done.stderr), (1, b""))
+            done = other_process.run(*arguments, "alice@a.test", prints=output)
+        self.assertEqual((done.returncode, done.stderr), (1, ""))

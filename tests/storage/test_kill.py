@@ -6,15 +6,13 @@ A message is told by printing it; the cursor may be behind by what was printed i
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
+from tests import other_process
+from tests.other_process import Process
 from tests.storage.cases import Lab, StorageTestCase, on_both_databases
 from tests.storage.journalling import HISTORY
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 ROUNDS = 8
 
 
@@ -53,14 +51,13 @@ class KilledTests(StorageTestCase):
         there = [bytes(raw) for (raw,) in self.execute("SELECT raw FROM messages") if raw]
         self.assertEqual(sorted(there), sorted(said))
 
-    def program(self) -> "subprocess.Popen[bytes]":
-        arguments = [sys.executable, "-m", "tests.storage.journalling", str(self.state), str(self.directory)]
-        process = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def program(self) -> Process:
+        process = other_process.start("-m", "tests.storage.journalling", str(self.state), str(self.directory))
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process
 
-    def told(self, program: "subprocess.Popen[bytes]", seed: int, lines: int) -> list[int]:
+    def told(self, program: Process, seed: int, lines: int) -> list[int]:
         """Have it run, kill it when it has printed so many lines; return all that it printed."""
         assert program.stdin is not None and program.stdout is not None
         program.stdin.write(b"%d\n" % seed)

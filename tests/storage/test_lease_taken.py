@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
@@ -12,11 +10,12 @@ from sqlalchemy.exc import OperationalError
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.lease import LEASE, RENEWAL, HeldByAnother, Lease
+from tests import other_process
+from tests.other_process import Process
 from tests.storage import postgresql
 from tests.storage.cases import BARE, ROOM, Lab, StorageTestCase, message, on_both_databases
 from tests.storage.test_trouble import TroubleTestCase
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 #: Takes the database at its first argument for the installation of its second, says so or why not, and goes on. For
 #: each further installation it forks a process that does: to import all takes longer than that.
 TAKE = """
@@ -74,22 +73,16 @@ class HoldTestCase(StorageTestCase):
         self._labs.append(lab)
         return lab
 
-    def taking(self, *installations: str) -> subprocess.Popen[str]:
+    def taking(self, *installations: str) -> Process:
         """Start a process that tries to take the database, and one beside it for each further installation."""
-        process = subprocess.Popen(
-            [sys.executable, "-c", TAKE, str(self.state), *installations],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        process = other_process.start("-c", TAKE, str(self.state), *installations)
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process
 
-    def says(self, process: subprocess.Popen[str]) -> str:
+    def says(self, process: Process) -> str:
         assert process.stdout is not None
-        return process.stdout.readline().strip()
+        return process.stdout.readline().decode().strip()
 
 
 @on_both_databases

@@ -1,8 +1,6 @@
 """State in the service tree, with the real reactor and the thread that writes."""
 
 import atexit
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, StateService, check
 from minimixproxy.timing.turn_end import TurnEnd
+from tests import other_process
 from tests.log_events import log_events
 from tests.storage import postgresql
 from tests.storage.cases import (
@@ -101,7 +100,7 @@ class LostTests(unittest.SynchronousTestCase):
             "sys.stderr = open(2, 'w', buffering=1000); "
             "sys.stdout.write('said'); sys.stderr.write('logged'); service._exit_with_failure()"
         )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+        done = other_process.run("-c", program)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "said", "logged"))
 
 

@@ -3,7 +3,6 @@
 import os
 import sqlite3
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -16,8 +15,8 @@ from minimixproxy.storage import durability
 from minimixproxy.storage.batch import ROW_SIZE, Batch
 from minimixproxy.storage.durability import WRITING
 from minimixproxy.storage.store import Execution
+from tests import other_process
 from tests.log_events import observe
-from tests.patience import patiently
 from tests.storage import postgresql
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab, StorageTestCase, message, on_both_databases
 
@@ -424,14 +423,7 @@ class FullDiskTests(TroubleTestCase):
             lab.clock.advance(0.1)
             print(lab.given)
         """
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program), str(self.directory)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=patiently(60),
-            check=False,
-        )
+        done = other_process.run("-c", textwrap.dedent(program), str(self.directory))
         self.assertRegex(done.stdout, r"^\[\] OperationalError: (disk I/O error|database or disk is full)\n\[b'1'\]\n$")
         self.assertEqual(len(self.messages()), 1000)
 

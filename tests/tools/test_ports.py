@@ -1,13 +1,12 @@
 """Ports for tests: none twice, none that anything has, none from where outgoing connections have theirs."""
 
 import socket
-import subprocess
-import sys
 from itertools import islice
 from pathlib import Path
 
 from twisted.trial import unittest
 
+from tests import other_process
 from tests.integration import ports
 from tests.integration.ports import RANGE, Ports, free_port, usable
 
@@ -52,13 +51,11 @@ class PortsTests(unittest.SynchronousTestCase):
     def test_another_process(self) -> None:
         code = "from tests.integration.ports import Ports; import itertools, sys\n"
         code += f"made = Ports({self.some!r}, 0); print(*itertools.islice(made, 50), flush=True); sys.stdin.read()"
-        with subprocess.Popen(
-            [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdin is not None and process.stdout is not None
-            theirs = {int(port) for port in process.stdout.readline().split()}
-            ours = set(islice(self.ports(self.some), 50))
-            process.stdin.close()
+        process = other_process.start("-c", code)
+        self.addCleanup(process.communicate)
+        assert process.stdin is not None and process.stdout is not None
+        theirs = {int(port) for port in process.stdout.readline().split()}
+        ours = set(islice(self.ports(self.some), 50))
         self.assertEqual((len(theirs), theirs & ours), (50, set()))
 
     def test_what_is_in_use_is_left_out(self) -> None:

@@ -289,4 +289,5 @@ class CountTests(unittest.SynchronousTestCase):
             assert process.stdout is not None
             self.assertEqual(process.stdout.readline(), b"done\n")
             self.assertGreater(cpu() - before, 0.2)
+            self.assertGreater(cpu(process.pid) - cpu(), 0.2)  # counted once more, as one that is no child would be
         self.assertGreater(cpu() - before, 0.2)

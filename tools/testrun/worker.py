@@ -129,14 +129,20 @@ def run(name: str, tell: Any) -> None:
     tell(event="begin", test=name, printed=printed())
     text = io.StringIO()
     result = reporter(text)
-    began, cpu = time.monotonic(), cpu_with_children()
+    began, cpu = time.monotonic(), used()
     # LoggedSuite: errors that are logged beside the test fail it too
     LoggedSuite([load(name)]).run(result)
-    seconds, cpu = time.monotonic() - began, cpu_with_children() - cpu
+    seconds, cpu = time.monotonic() - began, used() - cpu
     result.done()
     outcome = judge(result)
     said = "; ".join(reason for _, reason in result.skips) if outcome == "skipped" else text.getvalue().strip()
     tell(event="end", test=name, outcome=outcome, seconds=seconds, cpu=cpu, text=said, printed=printed())
+
+
+def used() -> float:
+    """CPU so far, with that of servers and proxies."""
+    prefork: Any = sys.modules.get("tests.integration.prefork")
+    return cpu_with_children(*(prefork.working() if prefork else ()))
 
 
 def printed() -> int:
