@@ -12,6 +12,9 @@ from tests.integration.inbox import Inbox
 from tests.integration.managed import Device
 from tests.integration.nodes import ClusterCase, Node
 
+# So much is said while a process is drained: on a slow machine it would be more than is handed on (`MAX_HANDED`).
+ENOUGH = 90
+
 
 def bodies(client: Inbox) -> list[str]:
     """The texts that a client was told, in their order."""
@@ -210,7 +213,7 @@ class DrainedTests(ClusterCase):
         await phone.expect("<message type='chat'><body>in private</body></message>")
         await speaks(5)
         draining = Deferred.fromCoroutine(self.drain(one, "--timeout", "0"))
-        while not draining.called:
+        while not draining.called and len(said) < ENOUGH:
             await speaks(3)
         await draining
         await other.process.says(rf"is in {place}, as alice", 60)
@@ -267,7 +270,8 @@ class DrainedTests(ClusterCase):
                     "node-2 at .* has come into the cluster", 60
                 )  # else there is nobody to hand to
             draining = Deferred.fromCoroutine(self.drain(node, "--timeout", "0"))
-            while not draining.called:
+            enough = len(said) + ENOUGH
+            while not draining.called and len(said) < enough:
                 await speaks(3)
             await draining
             await left.process.says(rf"is in {place}, as alice", 60)
