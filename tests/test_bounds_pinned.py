@@ -442,7 +442,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "sasl.tokens": {"MAX_TOKENS": 2},
     "storage.batch": {"ROW_SIZE": 256},
     "storage.leases": {"MOST_ORPHANS": 20_000},
-    "storage.loading": {"_BATCH": 1000},
+    "storage.loading": {"_BATCH": 1000, "MOST_DOWN": 86_400},
     "storage.login_tokens": {"MAX_DEVICES": 30, "MAX_ACCOUNTS": 100_000, "_LOOKED_AT": 2},
     "storage.migrations.versions.v0010_bodies": {"SLICE": 2000, "LOOK_BACK": 100_000},
     "storage.moving": {"_BATCH": 1000},

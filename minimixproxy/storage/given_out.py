@@ -34,6 +34,7 @@ class GivenOut:
         self._file = file
         self._identity = b""
         self._descriptor: int | None = None
+        self._written: float | None = None  # by whoever had it before, and when
 
     def open(self, identity: str) -> int | None:
         """Open the file for the database of this identity; return what it says, None if it is not of this database."""
@@ -41,11 +42,16 @@ class GivenOut:
         try:
             self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             text = os.pread(self._descriptor, 200, 0)
+            self._written = os.fstat(self._descriptor).st_mtime if text else None
         except OSError as error:
             self.log.warn("{file} cannot be used: {error}", file=str(self._file), error=error.strerror)
             return None
         found, _, digits = text.rstrip().partition(b" ")
         return int(digits) if found == self._identity and digits.isdigit() else None
+
+    def unused_for(self, now: float) -> float:
+        """Return how long ago it was written last when it was opened, in seconds; 0 if that is not known."""
+        return max(0.0, now - self._written) if self._written is not None else 0.0
 
     def write(self, sequence: int) -> None:
         """Everything up to `sequence` has been handed over."""

@@ -38,6 +38,7 @@ from minimixproxy.xep.delays import possible_time
 
 Row = Sequence[Any]
 _BATCH = 1000
+MOST_DOWN = 86400.0  # seconds without a proxy that count as time without a client
 
 
 @dataclass(slots=True)
@@ -79,8 +80,20 @@ class Loader:
 
     log = Logger()
 
-    def __init__(self, connection: Connection, name: str, sealer: Sealer, only: Collection[str] | None = None) -> None:
-        """`name`: of the database, for the log. `only`: these accounts, in PostgreSQL; a cluster has the others."""
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        sealer: Sealer,
+        only: Collection[str] | None = None,
+        *,
+        down: float = 0.0,
+    ) -> None:
+        """`name`: of the database, for the log. `only`: these accounts, in PostgreSQL; a cluster has the others.
+
+        `down`: for how many seconds no proxy has run, by the machine's clock. That is perhaps wrong for a while, at a
+        start above all, and accounts that nobody has used for long are forgotten: so they grow older by a day at most.
+        """
         self._connection = connection
         self._only = None if only is None else list(only)
         self._name = name
@@ -95,6 +108,7 @@ class Loader:
         self._ownerless: list[int] = []  # sequences of rows that belong to no room
         self.bodies = Bodies()
         self._now = time()
+        self._not_counted = max(0.0, down - MOST_DOWN)
         self._bad: list[tuple[Table, Any]] = []
         self.login_tokens: dict[str, dict[str, Kept]] = {}  # by bare JID and device
         self.blocked: dict[str, Block] = {}  # by bare JID
@@ -207,7 +221,8 @@ class Loader:
     def _account(self, row: Row) -> None:
         number, bare, refused, last_seen = row[:4]
         _check(is_jid(bare), "no address")
-        seen = possible_time(float(last_seen), self._now) if isinstance(last_seen, int | float) else self._now
+        seen = float(last_seen) + self._not_counted if isinstance(last_seen, int | float) else self._now
+        seen = possible_time(seen, self._now)
         unfollowed, push = self._unfollowed(bare, row[12]), self._push(bare, row[13])
         kept = KeptAccount(bare, self._login(bare, row), bool(refused), seen, [], unfollowed, push)
         self._accounts[number] = LoadedAccount(number, kept, tuple(row[4:12]), row[13] if push else None)

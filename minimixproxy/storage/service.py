@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
 from typing import Any, Protocol
 
 from twisted.application.service import MultiService
@@ -79,7 +80,8 @@ def open_state(place: Place, reactor: Any) -> OpenState:
     try:
         sealer = load_sealer(place.seal_key, place.directory)
         given_out = GivenOut(place.directory / "given_out")
-        loader, loaded = load(database, lease, sealer, given_out.open(identity))
+        known = given_out.open(identity)
+        loader, loaded = load(database, lease, sealer, known, given_out.unused_for(time()))
     except BaseException:
         lease.abandon()
         raise
@@ -91,11 +93,13 @@ def open_state(place: Place, reactor: Any) -> OpenState:
     return OpenState(loaded, *logins, *rows, writer, sealer, given_out)
 
 
-def load(database: Database, lease: Lease, sealer: Sealer, given_out: int | None) -> tuple[Loader, list[LoadedAccount]]:
-    """Read everything that was kept. Blocks. Raises `StateError`."""
+def load(
+    database: Database, lease: Lease, sealer: Sealer, given_out: int | None, down: float = 0.0
+) -> tuple[Loader, list[LoadedAccount]]:
+    """Read everything that was kept. `down`: see `Loader`. Blocks. Raises `StateError`."""
     with database.explained(), database.engine.begin() as connection:
         lease.check_loading(connection)
-        loader = Loader(connection, database.name, sealer)
+        loader = Loader(connection, database.name, sealer, down=down)
         return loader, loader.load(GivenOutUpTo(given_out, given_out_in_cluster(connection)))
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import types
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -124,7 +125,8 @@ class Lab:
         self.lost: list[StateError] = []
         try:
             sealer = load_sealer(seal_key, directory)
-            loader, loaded = load(self.database, self.lease, sealer, self.given_out.open(identity))
+            known = self.given_out.open(identity)
+            loader, loaded = load(self.database, self.lease, sealer, known, self.given_out.unused_for(time.time()))
         except BaseException:
             self.lease.abandon()
             raise

@@ -1,5 +1,6 @@
 """What is journalled is there after a restart, on both databases; by cases, and by any sequence of calls."""
 
+import os
 from dataclasses import replace
 from time import time
 from typing import Any
@@ -16,6 +17,7 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptPush,
     KeptRoom,
 )
+from minimixproxy.storage.loading import MOST_DOWN
 from tests.examples import examples
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab, StorageTestCase, message, on_both_databases
 
@@ -63,6 +65,22 @@ class KeptTests(StorageTestCase):
         for found in (*(one.time for one in room.messages), room.membership.since, account.last_seen):
             self.assertTrue(before <= found <= time(), found)
         self.assertEqual(len(room.messages), 4)
+
+    def test_no_account_grows_old_while_no_proxy_runs(self) -> None:
+        """But for a day: where the clock is a year ahead at the start, all would be forgotten for it."""
+        month, year = 30 * 86400.0, 365 * 86400.0
+        for down, counted in ((3600.0, 3600.0), (year, MOST_DOWN), (-year, 0.0)):
+            now = time()
+            self.now.journal.account_kept(BARE, None, now - down - month)
+            self.now.turn()
+            self.now.crash()
+            os.utime(self.directory / "given_out", (now - down, now - down))
+            self.now = self.lab()
+            (account,) = self.now.kept
+            if down > 0:
+                self.assertLess(abs(now - account.last_seen - month - counted), 1000)
+            else:
+                self.assertGreaterEqual(account.last_seen, now)
 
     def test_nothing(self) -> None:
         self.assertEqual(self.then(), [])
