@@ -114,7 +114,10 @@ class Clients:
                 stream.handler.close("system-shutdown")
 
     def shut_down(self) -> Deferred[None]:
-        """End every stream with `system-shutdown`; fires when all are gone, at the latest after `CLOSE_TIMEOUT`."""
+        """End every stream with `system-shutdown`; fires when all are gone.
+
+        That takes `CLOSE_TIMEOUT` at most; for those that end elsewhere the time that their holders have comes first.
+        """
         self.context.shut_down()
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
