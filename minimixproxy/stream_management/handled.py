@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
+from itertools import chain
 
 from minimixproxy.stream_management.unacknowledged import MODULUS
 
-MAX_NAMED = 1000  # stanzas with names that are known when they come again, the latest
+MAX_NAMED = 1000  # names of stanzas that are known when they come again, the latest, beside those just to come again
 
 Mark = tuple[int, int]  # hashes of the id and of the bytes of a stanza
 
@@ -26,7 +27,7 @@ class Handled:
         self._open: list[_Received] = []  # from the first that is held on; a deque takes ten times as much
         # What may come once more, by key: before all else; and with a name, also behind something new.
         self._again: dict[Hashable, deque[_Received]] = {}
-        self._named: OrderedDict[Hashable, _Received] = OrderedDict()
+        self._named: OrderedDict[Hashable, list[_Received]] = OrderedDict()  # some programs have one name for all
         self._progress = progress
 
     @property
@@ -42,14 +43,14 @@ class Handled:
     @property
     def beyond(self) -> list[Mark]:
         """The marks of those that are handled, and do not count, for one before them is held."""
-        received = [*self._open, *self._named.values()]
+        received = chain(self._open, *self._named.values())
         return [one.mark for one in received if one.mark is not None and not one.holds]
 
     def receive(self, key: Hashable = None, *, named: bool = False, mark: Mark | None = None) -> bool:
         """Count a stanza; False: it is one that was received before the stream was resumed, and is not to be handled.
 
         `key`: by what such a one is known. Without, it is by its place, for a peer that is sure to send all again.
-        `named`: no other stanza has that key. So it is known even if it comes behind something new: aioxmpp 0.13
+        `named`: the peer has given it that name. So it is known even if it comes behind something new: aioxmpp 0.13
         sends again in the reverse order. `mark`: what `beyond` is to tell of it.
         """
         self.received += 1
@@ -99,12 +100,12 @@ class Handled:
     def resume(self) -> None:
         """The peer knows of `h`, and sends what is behind it again, before all else (§5)."""
         again: dict[Hashable, deque[_Received]] = defaultdict(deque)
+        named: dict[Hashable, list[_Received]] = defaultdict(list)
         for received in self._open:
-            if received.named:
-                self._named[received.key] = received
-            else:
-                again[received.key].append(received)
-        while len(self._named) > MAX_NAMED:
+            (named if received.named else again)[received.key].append(received)
+        for key, same in named.items():
+            self._named[key] = [*same, *self._named.pop(key, ())]
+        while len(self._named) > max(MAX_NAMED, len(named)):
             self._named.popitem(last=False)
         for key, others in self._again.items():  # the last resumption did not come so far
             again[key].extend(others)
@@ -114,7 +115,10 @@ class Handled:
 
     def _before(self, key: Hashable, named: bool) -> _Received | None:
         """Return what is received again; None: it is something new, and what has no name is not sent behind that."""
-        if named and (before := self._named.pop(key, None)):
+        if named and (others := self._named.get(key)):
+            before = others.pop(0)
+            if not others:
+                del self._named[key]
             return before
         same = self._again.get(key)
         if same:

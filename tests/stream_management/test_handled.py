@@ -165,6 +165,36 @@ class ResumedTests(SynchronousTestCase):
             handled.resume()
         self.assertEqual([handled.receive(key, named=True) for key in (0, 1)], [True, False])
 
+    def test_as_many_names_as_are_open(self) -> None:
+        """More than are remembered of what is not sent again: all of these are about to be."""
+        handled = Handled()
+        keys = range(MAX_NAMED + 2)
+        for key in keys:
+            handled.receive(key, named=True)
+            handled.hold()
+        handled.resume()
+        self.assertEqual([key for key in keys if handled.receive(key, named=True)], [])
+
+    def test_a_name_that_several_bear(self) -> None:
+        """Some programs give all their messages one id: each is known, also if the peer was cut off in between."""
+        handled = Handled()
+        done = []
+        for _ in range(3):
+            handled.receive("a", named=True)
+            done.append(handled.hold())
+        handled.receive("q")
+        handled.resume()
+        self.assertEqual([handled.receive("a", named=True) for _ in range(2)], [False, False])
+        handled.resume()
+        self.assertEqual([handled.receive("a", named=True) for _ in range(3)], [False, False, False])
+        self.assertEqual((handled.receive("q"), handled.receive("a", named=True)), (False, True))
+        done[1]()
+        self.assertEqual(handled.h, 0)
+        done[0]()
+        self.assertEqual(handled.h, 2, "in the order in which they were received first")
+        done[2]()
+        self.assertEqual((handled.h, handled.expects_again), (5, False))
+
     def test_twice_the_same(self) -> None:
         handled = Handled()
         for _ in range(2):
