@@ -44,6 +44,9 @@ class Report:
         self.results: dict[str, Result] = {}
         self.failed: list[str] = []
         self._classes = {test: piece.name for piece in plan.pieces for test in piece.tests}
+        self._tests: dict[str, list[str]] = {}
+        for test, name in self._classes.items():
+            self._tests.setdefault(name, []).append(test)
         self._left = Counter(self._classes.values())
         self._began = time.monotonic()
 
@@ -67,7 +70,7 @@ class Report:
         print(LINE, flush=True)
 
     def _class_done(self, name: str) -> None:
-        done = [self.results[test] for test, of in self._classes.items() if of == name and test in self.results]
+        done = [self.results[test] for test in self._tests[name] if test in self.results]
         counts = Counter(result.outcome for result in done)
         what = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
         seconds = sum(result.seconds for result in done)
