@@ -9,10 +9,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.accountstream import managed_stream
 from minimixproxy.accountstream.connection import ANSWER_WITHIN
 from minimixproxy.accountstream.errors import CannotOpen
 from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT
-from minimixproxy.accountstream.managed_stream import MAX_BYTES, MAX_UNACKNOWLEDGED
+from minimixproxy.accountstream.managed_stream import MAX_BYTES
 from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import MAX_REPLIES, AccountStream, StreamOptions
 from minimixproxy.minimix.interfaces.streams import Followed
@@ -174,8 +175,9 @@ class Sending(ManagedTest):
             self.assertEqual(self.hears.returned, [1], h)
 
     def test_a_server_that_acknowledges_nothing_any_more(self) -> None:
+        self.patch(managed_stream, "MAX_UNACKNOWLEDGED", 1000)
         self.opened()
-        self.sent(*range(MAX_UNACKNOWLEDGED))
+        self.sent(*range(1000))
         self.assertEqual(self.told, [])
         self.sent(0)
         self.assertEqual((self.told, self.upstream.transport.aborted), (["unreachable False"], True))

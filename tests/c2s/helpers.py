@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,7 +39,7 @@ from minimixproxy.c2s.transport.certificates import self_signed
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, Upper
 from minimixproxy.c2s.transport.peers import Peer
-from minimixproxy.c2s.transport.tls import ServerTLS
+from minimixproxy.c2s.transport.tls import ALPN, PreparedTLS, ServerTLS, SNIFactory
 from minimixproxy.c2s.transport.tls_layer import TLSLayer
 from minimixproxy.c2s.upstream.connecting import Login, server_framing
 from minimixproxy.c2s.upstream.handed_login import Authenticate
@@ -254,6 +254,22 @@ def plain(username: str = "a", password: str = "secret", authzid: str = "") -> b
     return b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%b</auth>" % message
 
 
+class LazyTLS(ServerTLS):
+    """Reads its certificates when they are first wanted: clients on wires seldom want them."""
+
+    def factory(self, domain: str) -> TLSMemoryBIOFactory:
+        self.load()
+        return super().factory(domain)
+
+    def factory_by_sni(self, protocol: bytes = ALPN) -> SNIFactory:
+        self.load()
+        return super().factory_by_sni(protocol)
+
+    def prepare(self, domains: Iterable[Domain]) -> PreparedTLS:
+        self.load()
+        return super().prepare(domains)
+
+
 class Lab:
     """The client side without sockets: clients on wires, and logins that the test answers."""
 
@@ -280,8 +296,7 @@ class Lab:
             domain={"example.org": domain},
             limits=Limits(**limits),
         )
-        self.tls = ServerTLS([domain], directory)
-        self.tls.load()
+        self.tls = LazyTLS([domain], directory)
         self.stopwatch = 0.0  # of the time that clients' bytes take; it stands still by itself
         self.turn_end = TurnEnd(self.clock)
         self.turn_end.shares.stopwatch = lambda: self.stopwatch

@@ -121,7 +121,7 @@ class LeaseModelTest(SynchronousTestCase):
 
     def test_handing_on_is_as_good_as_releasing(self) -> None:
         """The same worlds are there, but that a lease of nobody stands in the place of none."""
-        for bounds in (SMALL, Bounds(processes=3, accounts=1, lives=3, epochs=2, lines=1)):
+        for bounds in some_of((SMALL, Bounds(processes=3, accounts=1, lives=3, epochs=2, lines=1))):
             self.assertEqual(Explorer(HandsOn(), bounds).explore(), WORLDS[bounds], bounds)
 
     def test_leases_checked_instead_of_lines(self) -> None:

@@ -59,7 +59,7 @@ class WhatWasSaid(SynchronousTestCase):
             world.client(phone, f"<presence to='{room}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
             world.room(f"<presence from='{room}/alice' to='{STREAM}'>{SELF}</presence>")
             world.room(f"<message type='groupchat' from='{room}' to='{STREAM}'><subject/></message>")
-        for number in range(100):
+        for number in range(40):
             for room in rooms:
                 body = f"<body>{number}{'x' * 50_000}</body>"
                 world.room(f"<message type='groupchat' from='{room}/eve' to='{STREAM}'>{body}</message>")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minimixproxy import state_lock
 from tests.operator.cases import CommandCase
-from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab
+from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab, give_tables
 
 
 class StateCase(CommandCase):
@@ -19,7 +19,7 @@ class StateCase(CommandCase):
     def setUp(self) -> None:
         super().setUp()
         self.state = self.directory / "state.sqlite"
-        self.state.touch(mode=0o600)
+        give_tables(self.state)
         lab = Lab(self.state, self.directory)
         lab.journal.room(BARE, ROOM).membership(MEMBERSHIP)
         lab.turn()

@@ -204,8 +204,7 @@ class StorageTestCase(unittest.TestCase):
 
     def lab(self, **options: Any) -> Lab:
         if isinstance(self.state, Path) and not (self.from_nothing or self.state.exists()):
-            self.state.touch(mode=0o600)
-            self.state.write_bytes(_file_with_tables())
+            give_tables(self.state)
         lab = Lab(self.state, self.directory, **options)
         self._labs.append(lab)
         return lab
@@ -251,6 +250,12 @@ def compiled_once(database: Database) -> Database:
 
 _sqlite: dict[str, Dialect] = {}
 _sqlite_statements: dict[Any, Any] = {}
+
+
+def give_tables(state: Path) -> None:
+    """Make a file as `Database.prepared` does, which takes longer."""
+    state.touch(mode=0o600)
+    state.write_bytes(_file_with_tables())
 
 
 @cache

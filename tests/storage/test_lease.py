@@ -19,7 +19,7 @@ from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.lease import LEASE, LOOK, RENEWAL, HeldByAnother, Lease
 from minimixproxy.storage.sealing import Sealer
 from minimixproxy.storage.service import load
-from tests.storage.cases import BARE, StorageTestCase
+from tests.storage.cases import BARE, StorageTestCase, give_tables
 from tests.storage.test_trouble import TroubleTestCase
 
 
@@ -49,8 +49,7 @@ class LeaseTestCase(StorageTestCase):
     def setUp(self) -> None:
         super().setUp()
         assert isinstance(self.state, Path)
-        with Database(self.state).prepared():
-            pass
+        give_tables(self.state)
         self.clock = Clock()
         self.behind = 0.0  # seconds that the server's clock is behind ours
 

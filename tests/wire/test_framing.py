@@ -591,7 +591,7 @@ class DeferringParser(CountingParser):
 class Costs(TestCase):
     """What comes in small pieces is read once, whatever it is."""
 
-    SIZE = 40_000
+    SIZE = 20_000
 
     def shapes(self, size: int) -> dict[str, bytes]:
         return {

@@ -597,7 +597,7 @@ class NothingLeftTest(ListenerTest):
         await self.misbehave(port, 25)
         await self.settle(service)
         before = open_files(), alive(ClientStream, Negotiation, ClientSession, SecurableConnection)
-        await self.misbehave(port, 200)
+        await self.misbehave(port, 75)
         await self.settle(service)
         after = open_files(), alive(ClientStream, Negotiation, ClientSession, SecurableConnection)
         self.assertLessEqual(after[0], before[0])

@@ -310,7 +310,7 @@ class LoginTurnsTest(SynchronousTestCase):
 
     def test_many_that_are_over_at_once(self) -> None:
         """No recursion for each."""
-        free = 10_000
+        free = 1000
         self.guard = LoginGuard(self.clock.seconds, free=free, base=1.0, maximum=60.0)
         self.turns = LoginQueue(self.guard, self.clock, lambda: PATIENCE)
 

@@ -21,6 +21,7 @@ from minimixproxy.c2s.session.acknowledgements import EVERYTHING, LATE, Acknowle
 from minimixproxy.c2s.session.client_session import UNBOUND
 from minimixproxy.c2s.session.output import ClientOutput
 from minimixproxy.c2s.session.paced_reading import AT_ONCE, BYTES_AT_ONCE
+from minimixproxy.c2s.upstream import connecting
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.safety_net import NET
@@ -125,9 +126,11 @@ class RelayTest(SessionTest):
 
     def test_what_is_too_large_to_be_passed(self) -> None:
         """It is logged, and whoever waits for an answer is told; the session goes on."""
+        self.patch(connecting, "LARGEST_FROM_SERVER", 1024**2)
+        self.setUp()
         skipped = NET.skipped
         events = log_events(self)
-        large = [b"<a>%b</a>" % (b"x" * 1024**2)] * 17
+        large = [b"<a>%b</a>" % (b"x" * 64 * 1024)] * 17
         for kind, answers in (
             (b"iq type='result' id='7'", 1),
             (b"message id='7'", 0),
