@@ -20,6 +20,6 @@ def examples(number: int) -> int:
     return max(number // PART, 2)
 
 
-def some_of(items: Iterable[T]) -> Iterator[T]:
-    """One in so many of these."""
-    return islice(items, 0, None, PART)
+def some_of(items: Iterable[T], times: int = 1) -> Iterator[T]:
+    """One in so many of these, or in so many `times` that, where there are thousands."""
+    return islice(items, 0, None, PART if PART == 1 else PART * times)

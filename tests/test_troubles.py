@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = " ".join((ROOT / "docs" / "troubles.md").read_text("utf-8").split())
 LOGGERS = {"log", "_log"}
 LEVELS = ("error", "critical", "failure")
+OF_INTEREST = re.compile(rf"Trouble|log\W*\.\s*({'|'.join(LEVELS)})\b")
 HOLE = re.compile(r"\{[^{}]*\}")
 
 
@@ -29,7 +30,7 @@ def calls() -> list[tuple[str, ast.Call]]:
 def source_if_of_interest(file: Path) -> str:
     """Most modules have none of these words, and to take them apart takes a while."""
     source = file.read_text("utf-8")
-    return source if any(word in source for word in ("Trouble", *(f".{level}" for level in LEVELS))) else ""
+    return source if OF_INTEREST.search(source) else ""
 
 
 def is_log(call: ast.Call, level: str) -> bool:
