@@ -325,6 +325,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "minimix.subprotocols.message_forking": {"MAX_SENT": 2000},
     "minimix.room.nick_changes": {"TIMEOUT": 30, "_MAX_PENDING": 32},
     "minimix.history.nick_tenure": {"MAX_SHOWN": 10000},
+    # Nobody but the room takes back what is larger, where its sender has made it doubtful who that is.
+    "minimix.history.senders": {"LARGEST": 64 * 1024, "MOST_TAGS": 400},
     "minimix.occupancy.joining": {"JOIN_TIMEOUT": 60},
     "minimix.occupancy.lifecycle": {"SUBJECT_TIMEOUT": 5, "LEAVE_TIMEOUT": 10, "REENTRY_PAUSE": 0.25},
     "minimix.occupancy.leave_grace": {"MAX_FAREWELL": 4096},

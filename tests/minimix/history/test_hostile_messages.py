@@ -12,11 +12,12 @@ from twisted.words.xish import domish
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import Address, parse_jid
-from minimixproxy.minimix.history import nick_tenure
+from minimixproxy.minimix.history import nick_tenure, senders
 from minimixproxy.minimix.history.archive import answer
 from minimixproxy.minimix.history.nick_tenure import NickTenure
 from minimixproxy.minimix.history.private_messages import MAX_BYTES, PrivateMessages
 from minimixproxy.minimix.history.room_history import RoomHistory, Taken
+from minimixproxy.minimix.history.senders import LARGEST, MOST_TAGS
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
 from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.subprotocols.open_iqs import MAX_ID_BYTES
@@ -88,6 +89,52 @@ class LargeRetractions(SynchronousTestCase):
             retract = f"<retract xmlns='urn:xmpp:message-retract:1' id='i0'>{moderated}</retract>"
             room.says("", retract, nick="", sent_id="m")
             self.assert_small(room)
+
+
+class OthersRetractions(SynchronousTestCase):
+    """Whoever takes back what somebody else said does not have all of that read, by each account that is there."""
+
+    LARGE = f"<w xmlns='u'>{'<x/>' * (MOST_TAGS + 1)}</w>"
+    LONG = f"<w xmlns='u'>{'x' * (LARGEST + 1)}</w>"
+    QUOTED = f"<w xmlns='u'>{occupant('q')}{'<x/>' * MOST_TAGS}</w>"
+
+    def retracts(self, inner: str, nick: str, own: str) -> list[str]:
+        """What is told of a message of bob's when `nick`, whose id is `own`, has taken it back."""
+        read: list[bytes] = []
+
+        def reads(raw: bytes) -> Stanza:
+            read.append(raw)
+            return children.stanza_of_bytes(raw)
+
+        self.patch(senders, "stanza_of_bytes", reads)
+        room = Speaker()
+        room.history.senders.entered(parse_stanza(f"<presence from='{ROOM}/alice'>{occupant('a')}</presence>"))
+        room.says("said", inner + occupant("b"), sent_id="m", room_id="i")
+        room.says("", retracting("i") + occupant(own), nick=nick)
+        self.assertEqual(read, [])
+        return room.gets()
+
+    def test_by_somebody_else(self) -> None:
+        for inner in (self.LARGE, self.LONG, self.QUOTED):
+            self.assertEqual(self.retracts(inner, "eve", "e"), ["said", "<retract>"])
+
+    def test_by_its_sender(self) -> None:
+        for inner in (self.LARGE, self.LONG):
+            self.assertEqual(self.retracts(inner, "Bob", "b"), [])
+
+    def test_by_its_sender_who_has_made_it_doubtful(self) -> None:
+        """Clients are told both, and make of it what they like."""
+        for who in "bq":
+            self.assertEqual(self.retracts(self.QUOTED, "bob", who), ["said", "<retract>"])
+
+    def test_in_a_room_that_gives_no_ids(self) -> None:
+        self.patch(senders, "stanza_of_bytes", self.fail)
+        room = Speaker()
+        room.says("said", self.QUOTED, sent_id="m", room_id="i")
+        room.says("", retracting("i"), nick="eve")
+        self.assertEqual(room.gets(), ["said", "<retract>"])
+        room.says("", retracting("i"))
+        self.assertEqual(room.gets(), ["<retract>"])
 
 
 class EmptyCorrections(SynchronousTestCase):
