@@ -37,6 +37,11 @@ def check_room(cursor: Any) -> None:
             raise NoRoom(f"that takes {needed[device]} bytes in {directory}, and {free} are free")
 
 
+def is_full(error: BaseException) -> bool:
+    """Tell whether SQLite says that the disk is full."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+
+
 def free_in(directory: Path) -> int:
     """Return how many bytes are free where a directory is."""
     return shutil.disk_usage(directory).free

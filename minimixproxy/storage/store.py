@@ -17,6 +17,7 @@ from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import BUSY_TIMEOUT, UNCLEAN, Database
 from minimixproxy.storage.errors import said
 from minimixproxy.storage.lease import Lease
+from minimixproxy.storage.room_on_disk import is_full
 from minimixproxy.storage.schema import NOBODY
 from minimixproxy.storage.statements import ManyRows, Statements
 from minimixproxy.storage.wal import WriteAheadLog
@@ -125,7 +126,7 @@ class Store:
 
     def _write_patiently(self, batch: Batch) -> None:
         try:
-            self._in_transaction(lambda: self._write_once(batch))
+            self._write_in_any_case(batch)
         except self._refusals as error:
             self.log.warn(
                 "{name}: a batch failed ({error}): its rows are written one by one",
@@ -134,6 +135,24 @@ class Store:
             )
             self._in_transaction(lambda: self._write_singly(batch))
         self._wal.written(batch, in_log=self._total_changes() != self._changes)
+
+    def _write_in_any_case(self, batch: Batch) -> None:
+        """Write a batch, also where the disk has no room for what goes to be overwritten: that takes as much.
+
+        Else nothing would be written any more, however little it were. The file is written anew once there is room.
+        """
+        try:
+            self._in_transaction(lambda: self._write_once(batch))
+        except self._database.driver_error as error:
+            if not (batch.deletes and is_full(error)):
+                raise
+            batch.leaves_copies = True
+            self._cursor.execute("PRAGMA secure_delete = OFF")
+            try:
+                self._in_transaction(lambda: self._write_once(batch))
+            finally:
+                self._cursor.execute("PRAGMA secure_delete = ON")
+            self.log.error("{name}: there is no room to overwrite what is deleted", name=self._database.name)
 
     def _write_once(self, batch: Batch) -> None:
         """Write a batch, unless it was written before: of accounts that it lets go, another process may have written.

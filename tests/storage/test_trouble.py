@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.logger import LogEvent
 
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMessage, KeptPrivate, KeptRoom
-from minimixproxy.storage import durability
+from minimixproxy.storage import durability, wal
 from minimixproxy.storage.batch import ROW_SIZE, Batch
 from minimixproxy.storage.durability import WRITING
 from minimixproxy.storage.store import Execution
@@ -21,6 +21,7 @@ from tests.storage import postgresql
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab, StorageTestCase, message, on_both_databases
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+OTHER = "bob@example.org"
 
 
 class TroubleTestCase(StorageTestCase):
@@ -427,16 +428,45 @@ class FullDiskTests(TroubleTestCase):
         self.assertRegex(done.stdout, r"^\[\] OperationalError: (disk I/O error|database or disk is full)\n\[b'1'\]\n$")
         self.assertEqual(len(self.messages()), 1000)
 
-    def test_a_full_file_system(self) -> None:
+    def mounted(self, size: str) -> Path:
+        """Have the state on a file system of that size; return where it is."""
         if os.geteuid() != 0:
             raise self.skipTest("only root can mount")
         mount = self.directory / "mount"
         mount.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", "size=600k,mode=700", "tmpfs", str(mount)]
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(mount)]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             self.skipTest("nothing can be mounted here")
         self.addCleanup(subprocess.run, ["umount", "--lazy", str(mount)], check=True)
         self.state = mount / "state.sqlite"
+        return mount
+
+    def test_too_full_to_overwrite_what_goes(self) -> None:
+        """That takes as much as it is; without it, nothing more would be written."""
+        mount = self.mounted("12m")
+        lab = self.lab()
+        room = lab.journal.room(OTHER, ROOM)
+        room.membership(MEMBERSHIP)
+        for number in range(200):
+            room.message_kept(message(room.next_sequence(), raw=b"<message>%d %b</message>" % (number, b"x" * 20_000)))
+        lab.turn()
+        lab.writer.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        ballast, free = mount / "ballast", os.statvfs(mount)
+        ballast.write_bytes(b"x" * (free.f_bavail * free.f_frsize - 300_000))
+        lab.journal.account_forgotten(OTHER)
+        lab.keep(10)
+        lab.deliver(b"1")
+        lab.turn()
+        self.assertEqual((lab.given, self.execute("SELECT count(*) FROM messages")), ([b"1"], [(10,)]))
+        self.assertEqual((self.logged("no room to overwrite"), lab.journal.status.error), (1, ""))
+        ballast.unlink()
+        lab.clock.advance(wal.GATHERED)
+        lab.writer.rest()
+        for file in mount.glob("state.sqlite*"):
+            self.assertNotIn(b"x" * 1000, file.read_bytes(), file.name)
+
+    def test_a_full_file_system(self) -> None:
+        mount = self.mounted("600k")
         lab = self.lab()
         lab.journal.room(BARE, ROOM).membership(MEMBERSHIP)
         lab.turn()
