@@ -57,7 +57,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "cluster.restart_watch": {"LONGEST": 16384},
     "cluster.view": {"MOST_TOLD": 20},
     "storage.cluster_lease": {"NOTHING": -1},  # in the database, as other processes read it
-    "c2s.session.client_session": {"UNBOUND": 120, "LASTING": 10},
+    "c2s.session.client_session": {"QUIET": 600, "UNBOUND": 120, "LASTING": 10},
     "c2s.session.acknowledgements": {"LATE": 5, "EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.server.registrar": {
         "ANSWER_TIMEOUT": 30,
@@ -123,7 +123,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     },
     "c2s.session.farewell": {"LONGEST": 2, "RESUMED_WITHIN": 10},
     "minimix.account": {"MAX_HANDED": 1024**2},
-    "minimix.occupancy.occupancies": {"MAX_HANDED": 256 * 1024},
+    "minimix.occupancy.occupancies": {"FEW": 256, "MAX_HANDED": 256 * 1024},
     "c2s.session.login_lines": {
         "LOGINS_PER_SECOND": 100,
         "LOGINS_BURST": 25,

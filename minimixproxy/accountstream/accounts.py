@@ -219,6 +219,11 @@ class Accounts(MultiService):
         held = self._held.get(bare)
         return held is not None and held.account.is_idle
 
+    def rests(self, bare: str) -> bool:
+        """Tell whether others may have an account together with its sessions, and its clients would hardly notice."""
+        held = self._held.get(bare)
+        return held is not None and held.account.rests
+
     def dismiss(self, bare: str) -> Deferred[HandedAccount | None]:
         """Another process is to have an account: end its sessions. Fires when none is left, within seconds.
 

@@ -56,7 +56,7 @@ class Departures:
             taker = share_of(bare, list(counts))
             return taker != own and counts[taker] < len(held) - 1
 
-        candidates = (bare for bare in self._next(held, LOOKED_AT) if may_go(bare) and is_theirs(bare))
+        candidates = (bare for bare in self._next(held, LOOKED_AT) if is_theirs(bare) and may_go(bare))
         yield from _first(candidates, most)
 
     def _next(self, held: Collection[str], number: int) -> list[str]:

@@ -121,7 +121,8 @@ class HandingOn:
             return True
         patience = GRACE - LOGIN_TIME if self.draining else 0.0
         settled = self._held.held[bare] - patience <= self._clock.seconds()
-        return settled and self._accounts.is_idle(bare)
+        may_go = self._accounts.is_idle if self.draining else self._accounts.rests
+        return settled and may_go(bare)
 
     def _go(self, bare: str) -> None:
         if not self._accounts.knows(bare):  # a client was about to come

@@ -71,6 +71,9 @@ class Accounts(Protocol):
     def is_idle(self, bare: str) -> bool:
         """Tell whether another process may have an account: nobody notices but its rooms."""
 
+    def rests(self, bare: str) -> bool:
+        """Tell whether another process may have an account with its sessions: its clients would hardly notice."""
+
     def dismiss(self, bare: str) -> Deferred[HandedAccount | None]:
         """End an account's sessions; fires when that is journalled, within seconds. At once, if there are none.
 

@@ -112,6 +112,14 @@ class Account:
         return not self.sessions and all(room.state is State.JOINED for room in self.rooms.values())
 
     @property
+    def rests(self) -> bool:
+        """Whether another process could have it, with its sessions, and its clients would hardly notice."""
+        resting = all(session.rests for session in self.sessions)
+        if not resting or self.iqs.waiting or not self.occupancies.at_rest:
+            return False
+        return not self.sessions or self.occupancies.handed() is not None
+
+    @property
     def is_enrolled(self) -> bool:
         """Whether the account can be in rooms by itself."""
         return self._host.is_enrolled

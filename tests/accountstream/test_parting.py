@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.interfaces.journal import KeptAccount
+from minimixproxy.minimix.occupancy import occupancies
 from tests.minimix.machine.world import World
 
 ALICE, ROOM = "alice@a.test", "plain@muc.test"
@@ -45,6 +46,25 @@ class PartingTests(SynchronousTestCase):
         upstream.lose()
         self.assertFalse(accounts.is_idle(ALICE))
         self.assertFalse(accounts.is_idle("nobody@a.test"))
+
+    def test_with_clients_that_rest(self) -> None:
+        accounts = self.world.accounts
+        self.assertFalse(accounts.rests(ALICE))
+        self.phone.rests = True
+        self.assertTrue(accounts.rests(ALICE))
+        self.world.connects(ALICE, "laptop", carbons=True, language="")
+        self.assertFalse(accounts.rests(ALICE), "all have to")
+        self.world.clients[f"{ALICE}/laptop"].rests = True
+        self.assertTrue(accounts.rests(ALICE))
+        self.patch(occupancies, "FEW", 0)
+        self.assertFalse(accounts.rests(ALICE), "its rooms show too many")
+        self.patch(occupancies, "FEW", 256)
+        self.patch(occupancies, "MAX_HANDED", 0)
+        self.assertFalse(accounts.rests(ALICE), "or too much")
+        self.patch(occupancies, "MAX_HANDED", 1000000)
+        self.phone.says(f"<iq type='get' to='{ROOM}/ghost' id='v'><query xmlns='jabber:iq:version'/></iq>")
+        self.assertFalse(accounts.rests(ALICE), "an answer is due")
+        self.assertFalse(accounts.rests("nobody@a.test"))
 
     def test_its_clients_are_told_to_go(self) -> None:
         """Once they have settled; who came meanwhile, too."""

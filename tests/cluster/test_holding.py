@@ -112,6 +112,7 @@ class HoldingTestCase(SynchronousTestCase):
         self.restored: list[str] = []
         self.in_memory: set[str] = set()
         self.idle: set[str] = set()  # of these
+        self.resting: set[str] = set()  # whose clients would hardly notice
         self.dismissed: list[str] = []
         self.leaving: dict[str, Deferred[HandedAccount | None]] = {}  # whose clients are told to go
         self.taken_over: list[tuple[str, HandedAccount]] = []
@@ -145,6 +146,9 @@ class HoldingTestCase(SynchronousTestCase):
 
     def is_idle(self, bare: str) -> bool:
         return bare in self.idle
+
+    def rests(self, bare: str) -> bool:
+        return bare in self.idle | self.resting
 
     def dismiss(self, bare: str) -> Deferred[HandedAccount | None]:
         self.assertIn(bare, self.holding, "else nobody would journal what its clients have seen")
@@ -693,6 +697,16 @@ class GivingTests(HandingOnCase):
         self.later(2 * GRACE)
         self.assertEqual(self.handed_on(), [])
 
+    def test_those_that_are_used_by_clients_that_rest(self) -> None:
+        """Their sessions go along: else a process that was restarted would get none as long as phones are on."""
+        self.idle, self.resting = set(), set(self.names[:30])
+        self.later(2 * GRACE)
+        self.assertNotEqual(self.leaving, {})
+        self.assertEqual(set(self.leaving) - self.resting, set())
+        bare, left = next(iter(self.leaving.items()))
+        left.callback(None)
+        self.assertEqual(self.handed_on(), [bare])
+
     def test_not_for_a_few(self) -> None:
         """Nor without others."""
         for others in (85, None):
@@ -762,8 +776,11 @@ class DrainedTests(HandingOnCase):
 
     def test_those_that_are_used(self) -> None:
         """What their clients have seen is journalled first."""
-        self.idle = set()
+        self.idle, self.resting = set(), set(self.names)
         before = set(self.handed_on())
+        self.drain()
+        self.later(5)
+        self.assertEqual(self.leaving, {}, "clients have the time that the operator has given them")
         gone = self.drain(dismiss=True)
         self.clock.advance(LOOK)
         self.assertEqual(len(self.leaving), DRAINED)

@@ -95,6 +95,7 @@ class FakeSession:
         self.managed = False
         self.asleep = False
         self.queued = 0
+        self.rests = False
         self.waits = 0  # so often it is let wait
         self.held = 0  # so much of what it said is not to be acknowledged yet
         self.pushed = 0  # so often its server is to push what it has for it

@@ -266,6 +266,14 @@ class ClientManagement:
             self._ask()
         self._farewell.look()
 
+    @property
+    def rests(self) -> bool:
+        """Whether `handed` would hand it on, and a client that is there has got and acknowledged all."""
+        if self.handled.unhandled or self.handled.expects_again:
+            return False
+        output = self._output
+        return not output.unmade and output.queued <= (MAX_HANDED if output.asleep else 0)
+
     def handed(self) -> HandedClient | None:
         """Return what another process is to go on with; None if something is open that cannot be handed on."""
         sent, terms, handled = self.sent, self.terms, self.handled

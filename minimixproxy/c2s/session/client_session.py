@@ -38,6 +38,8 @@ from minimixproxy.xep.stream_features import HIDDEN, HIDDEN_ONCE_BOUND, shown_fe
 from minimixproxy.xep.stream_headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
 
 LASTING = 10.0  # seconds: of a connection to the server that was resumed and did not last, the next one waits
+#: Seconds without a word of a client that is there, until another process may go on with its session by the way.
+QUIET = 600.0
 UNBOUND = 120.0  # seconds that a client has to bind a resource: without one it is of no account
 
 
@@ -226,6 +228,15 @@ class ClientSession:
         """Deliver by these from now on."""
         self.deliver, self.deliver_all, self.deliver_weighed = ways
         self.inactive = inactive
+
+    @property
+    def rests(self) -> bool:
+        """Whether another process could go on with it, and its client would hardly notice: it is away, or quiet."""
+        credential, domain = self.login.credential, self.login.domain
+        can_log_in = credential.known and (credential.password is None or domain.keep_passwords)
+        quiet = self.asleep or self._context.clock.seconds() >= self.last_active + QUIET
+        server = self._server.handed(self._state.server_knows)
+        return can_log_in and quiet and self._client.rests and server is not None and not self._link.watch
 
     def when_got(self, call: Callable[[], None]) -> None:
         """Call once the client has acknowledged what its server has said last, and it is to get now."""

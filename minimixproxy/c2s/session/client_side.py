@@ -420,6 +420,11 @@ class ClientSide:
 
     # Another process of the cluster goes on with it, or had it
 
+    @property
+    def rests(self) -> bool:
+        """Whether another process could go on with it, and nothing is on its way."""
+        return self._management is not None and self._is_resumable and self._management.rests
+
     def handed(self) -> HandedClient | None:
         """Return what another process is to go on with; None if it cannot."""
         return self._management.handed() if self._management is not None and not self._done else None

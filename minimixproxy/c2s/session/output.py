@@ -181,6 +181,11 @@ class ClientOutput:
         return sum(map(len, self.waiting)) + kept
 
     @property
+    def unmade(self) -> bool:
+        """Something was delivered that is made only when it is written: nobody knows how much that is."""
+        return bool(self._ahead)
+
+    @property
     def managed(self) -> bool:
         """Whether stanzas are kept until they are acknowledged."""
         return self._managed is not None

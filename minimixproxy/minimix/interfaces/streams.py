@@ -77,6 +77,10 @@ class SessionPort(Protocol):
         """Whether the client's connection is gone: what it is given waits for it to come back (XEP-0198 §5)."""
 
     @property
+    def rests(self) -> bool:
+        """Whether another process could go on with it (see `hand_on`), and its client would hardly notice."""
+
+    @property
     def queued(self) -> int:
         """Bytes that wait for the client, or for it to acknowledge them."""
 

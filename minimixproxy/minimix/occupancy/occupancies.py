@@ -24,6 +24,7 @@ from minimixproxy.xep.stanza_errors import error_payload
 
 # Why devices are shown out of rooms that they did not leave: for their users to read.
 LEFT = "The account has left this room: one of its devices told it to."
+FEW = 256  # occupants, of whom it is looked at whether what they show can go along with an account
 MAX_HANDED = 256 * 1024  # bytes of what rooms have shown that go along with an account: each is read by who takes it
 DETACHED = "This device was detached from the room by a command. The account is still in it."
 
@@ -166,6 +167,12 @@ class Occupancies:
         return [room for room in rooms if room is not None]
 
     # Another process of the cluster goes on with them, or had them ------------------------------------------------
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is under way in any room, and what those have shown that clients are in is little."""
+        rooms = self.rooms.values()
+        return all(room.settled for room in rooms) and sum(room.shown for room in rooms if room.attended) <= FEW
 
     def handed(self) -> tuple[HandedRoom, ...] | None:
         """Return what another process is to go on with; None if something is under way, or it is too much."""

@@ -146,6 +146,11 @@ class Occupancy:
         given_out = self.history.last_sequence <= self._context.journal.given_out()
         return self.state is State.JOINED and given_out and not waits
 
+    @property
+    def shown(self) -> int:
+        """How many occupants the room shows."""
+        return len(self._attendance.view.occupants)
+
     def handed(self) -> HandedRoom:
         """Return what another process is to go on with."""
         return self._attendance.handed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.session import client_management
-from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.c2s.session.client_session import QUIET, ClientSession
 from minimixproxy.c2s.session.farewell import LONGEST
 from minimixproxy.c2s.session.server_management import ASK_AFTER, ServerManagement
+from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.minimix.interfaces.handed import HandedSession
 from minimixproxy.minimix.interfaces.journal import KeptLogin
+from minimixproxy.sasl.scram import Challenge, ScramKeys
 from minimixproxy.stream_management.unacknowledged import Tracked
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import parse_stanza
@@ -290,6 +293,73 @@ class NotHandedTest(HandedCase):
     def test_the_client_has_closed_its_stream(self) -> None:
         self.client.send(END)
         self.assertIsNone(self.session.hand_on(keep, b""))
+
+
+class RestsTest(HandedCase):
+    """Another process is to have the account by the way: only when no client would notice much of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        keys = Credential.from_keys("sha1", Challenge(b"salt", 4096), ScramKeys(b"c", b"s"))
+        self.session.login = replace(self.session.login, credential=keys)
+
+    def after_a_while(self) -> bool:
+        """Tell whether it rests, and see that it can be handed on if so."""
+        self.lab.clock.advance(QUIET)
+        rests = self.session.rests
+        if rests:
+            self.hand_on()
+        return rests
+
+    def test_quiet(self) -> None:
+        self.lab.clock.advance(QUIET - 1)
+        self.assertFalse(self.session.rests, "its user may be at it")
+        self.lab.clock.advance(1)
+        self.assertTrue(self.session.rests)
+        self.client.send(b"<message id='c'/>")
+        self.client.serve(ack(1))
+        self.assertFalse(self.session.rests)
+        self.assertTrue(self.after_a_while())
+
+    def test_it_sleeps(self) -> None:
+        """With what waits for it."""
+        self.client.serve(MESSAGE % 1)
+        self.client.vanish()
+        self.assertTrue(self.session.rests)
+        self.hand_on()
+
+    def test_more_waits_for_one_that_sleeps_than_can_go_along(self) -> None:
+        self.patch(client_management, "MAX_HANDED", 100)
+        self.client.vanish()
+        self.session.deliver(b"<message>%b</message>" % (b"x" * 100))
+        self.assertFalse(self.session.rests)
+
+    def test_what_waits_is_not_made(self) -> None:
+        self.client.vanish()
+        self.session.deliver_all(LazyStanzas(1, iter([MESSAGE % 1])))
+        self.assertFalse(self.session.rests)
+
+    def test_it_has_not_acknowledged_all(self) -> None:
+        self.client.serve(MESSAGE % 1)
+        self.assertFalse(self.after_a_while())
+
+    def test_its_server_has_not_acknowledged_all(self) -> None:
+        self.client.send(MESSAGE % 1)
+        self.assertFalse(self.after_a_while())
+
+    def test_its_server_is_lost(self) -> None:
+        assert self.client.server is not None
+        self.client.server.connectionLost(Failure(ConnectionLost()))
+        self.assertFalse(self.session.rests)
+
+    def test_without_stream_management(self) -> None:
+        self.assertFalse(self.lab.client().bind().rests)
+
+    def test_it_cannot_log_in_elsewhere(self) -> None:
+        """What it logged in with is a password, which is not kept."""
+        self.client.vanish()
+        self.session.login = self.session.login.with_password("secret")
+        self.assertFalse(self.session.rests)
 
 
 class SettlingTest(HandedCase):

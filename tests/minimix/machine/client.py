@@ -45,6 +45,7 @@ class Client:
         self.reached = math.inf
         self.managed = False
         self.asleep = False
+        self.rests = False
         self.queued = 0
         self.inactive = False
         self._held = HeldBack(self._told_late, lambda: jid)
