@@ -183,7 +183,7 @@ class Lease:
             self._renew(cursor)
         elif new or not self._database.sqlite:
             if new:
-                self._check_file()
+                self.check_file()
             cursor.execute(_CHECK[self._database.engine.dialect.name], (self._epoch,))
             if cursor.fetchone() is None:
                 raise HeldByAnother(self._lost())
@@ -215,14 +215,22 @@ class Lease:
         """A transaction came to nothing: if it renewed the lease nobody has seen that, so the next one does."""
         self._renewed = -inf
 
-    def _check_file(self) -> None:
-        """A file that took the place of the one that is locked is not ours."""
+    def check_file(self) -> None:
+        """Raise `StateError` if a file took the place of the one that is locked, or none: that is not ours."""
         if self._locked is None:
             return
         file, lock = self._locked
-        with self._database.explained():
-            if not os.path.samestat(file.stat(), os.fstat(lock)):
-                raise StateError(f"{self._database.name}: is another file than the one that was opened at the start")
+        try:
+            same = os.path.samestat(file.stat(), os.fstat(lock))
+        except FileNotFoundError:
+            same = False
+        except OSError as error:
+            raise StateError(f"{self._database.name}: {error.strerror}") from error
+        if not same:
+            raise StateError(
+                f"{self._database.name}: is another file than the one that was opened at the start, or is gone. What "
+                f"is written is in that one, and lost when this process ends: it is /proc/{os.getpid()}/fd/{lock}"
+            )
 
     def _lost(self) -> str:
         return f"{self._database.name}: another minimixproxy has taken it: nothing is written any more"

@@ -109,6 +109,7 @@ class Store:
             if self._connection is not None:
                 self._wait_for_others(BUSY_TIMEOUT)
                 self._tend()
+                self._lease.check_file()
             if self._lease.has_news:
                 self._in_transaction(lambda: None)
 
@@ -187,6 +188,7 @@ class Store:
             if self._lease.due:
                 self._in_transaction(lambda: None)
             return Erasure.NOWHERE
+        self._lease.check_file()
         if not self._wal.due(ERASED):
             return Erasure.NOWHERE
         if self._connection is None:

@@ -173,6 +173,22 @@ class OneFileTests(HoldTestCase):
         self.assertIn("is another file than the one that was opened", lab.journal.status.error)
         other.crash()
 
+    def test_the_file_is_replaced_while_it_is_written(self) -> None:
+        """What is written goes to the former one, and is lost at the end: the log says so, and where it is."""
+        lab = self.lab()
+        lab.keep()
+        lab.turn()
+        self.assertFalse(lab.writer.rest())
+        assert isinstance(self.state, Path)
+        self.state.unlink()
+        for do in (lab.writer.rest, lab.writer.store.tend, self.state.touch, lab.writer.rest):
+            if do == self.state.touch:
+                do()
+                continue
+            fault = str(self.assertRaises(StateError, do))
+            self.assertIn("or is gone", fault)
+            self.assertEqual(Path(fault.rpartition(" ")[2]).read_bytes()[:15], b"SQLite format 3")
+
 
 class LeaseTests(HoldTestCase):
     """PostgreSQL: there is no lock that tells whether its holder lives, so that is found out by waiting."""
