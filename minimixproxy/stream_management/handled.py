@@ -8,7 +8,7 @@ from itertools import chain
 
 from minimixproxy.stream_management.unacknowledged import MODULUS
 
-MAX_NAMED = 1000  # names of stanzas that are known when they come again, the latest, beside those just to come again
+MAX_NAMED = 1000  # stanzas with names that are known when they come again, the latest; if more are just to, all of them
 
 Mark = tuple[int, int]  # hashes of the id and of the bytes of a stanza
 
@@ -103,15 +103,25 @@ class Handled:
         named: dict[Hashable, list[_Received]] = defaultdict(list)
         for received in self._open:
             (named if received.named else again)[received.key].append(received)
-        for key, same in named.items():
-            self._named[key] = [*same, *self._named.pop(key, ())]
-        while len(self._named) > max(MAX_NAMED, len(named)):
-            self._named.popitem(last=False)
+        self._know(named)
         for key, others in self._again.items():  # the last resumption did not come so far
             again[key].extend(others)
         self._again = again
         self.received -= len(self._open)
         self._open.clear()
+
+    def _know(self, named: dict[Hashable, list[_Received]]) -> None:
+        """Know those that are to come again, and the latest of those before as far as there is room."""
+        before, self._named = self._named, OrderedDict()
+        room = max(0, MAX_NAMED - sum(map(len, named.values())))
+        for key, others in reversed(before.items()):
+            kept = others[:room]
+            room -= len(kept)
+            if kept:
+                self._named[key] = kept
+                self._named.move_to_end(key, last=False)
+        for key, same in named.items():
+            self._named[key] = [*same, *self._named.pop(key, ())]
 
     def _before(self, key: Hashable, named: bool) -> _Received | None:
         """Return what is received again; None: it is something new, and what has no name is not sent behind that."""

@@ -165,6 +165,22 @@ class ResumedTests(SynchronousTestCase):
             handled.resume()
         self.assertEqual([handled.receive(key, named=True) for key in (0, 1)], [True, False])
 
+    def test_what_bears_a_name_has_a_bound(self) -> None:
+        """A peer that gives one name to many, and never sends all of them again."""
+        handled = Handled()
+        each = 50
+        for name in range(2 * MAX_NAMED // each):
+            for earlier in range(name):
+                handled.receive(earlier, named=True)
+                handled.hold()
+            for _ in range(each):
+                handled.receive(name, named=True)
+                handled.hold()
+            handled.resume()
+        again = [not handled.receive(name, named=True) for name in range(2 * MAX_NAMED // each) for _ in range(each)]
+        self.assertEqual(sum(again), MAX_NAMED)
+        self.assertTrue(all(again[-each:]), "the latest")
+
     def test_as_many_names_as_are_open(self) -> None:
         """More than are remembered of what is not sent again: all of these are about to be."""
         handled = Handled()
