@@ -456,6 +456,29 @@ class EdgeLeavesTest(PipeCase):
             self.assertEqual(errors(self.leave()), [b"system-shutdown"])
             self.assertEqual(there.upstream.take(), b"<message/>" + END)
 
+    def test_all_that_the_client_said_is_passed_on(self) -> None:
+        """Also if that takes more than one turn: it is told that its stream ends, and not what is lost of its words."""
+        there = self.bound()
+        said = b"".join(b"<presence to='b@example.org/%d'/>" % number for number in range(20))
+        self.client.send(said)
+        answer = self.leave()
+        self.assertEqual(errors(answer + self.turns()), [b"system-shutdown"])
+        self.assertEqual(there.upstream.take(), said + END)
+
+    def test_all_that_the_client_said_before_it_closed_its_stream(self) -> None:
+        there = self.bound()
+        said = b"".join(b"<presence to='b@example.org/%d'/>" % number for number in range(20))
+        self.client.send(said + END)
+        self.leave()
+        self.turns()
+        self.assertEqual(there.upstream.take(), said + END)
+
+    def turns(self) -> bytes:
+        for _ in range(20):
+            self.pair.holder.clock.advance(0)
+            self.pair.flush()
+        return self.client.wire.take()
+
     def test_the_client_closes_its_stream_at_the_same_time(self) -> None:
         """What its server still says comes, as it is taken to have come: the edge waits for the end of both."""
         there = self.bound()

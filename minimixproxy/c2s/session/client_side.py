@@ -454,11 +454,17 @@ class ClientSide:
     def leaves_edge(self) -> None:
         """The process that the client has reached stops: it can come by another one, and resume its stream if it can.
 
-        Who has closed its stream is about to go, and is still told what its server says.
+        Behind all that it has said. Who has closed its stream is about to go, and is still told what its server says.
         """
         if self._is_resumable and self._client is not None:
             self._client.close()
-        elif not self._done:
+        elif self._from_client is not None and self._session.jid:
+            self._from_client.pacing.at_end(self._left_edge)
+        else:
+            self._left_edge()
+
+    def _left_edge(self) -> None:
+        if not self._done:
             self._session.close("system-shutdown")
 
     # Sleep
