@@ -117,8 +117,12 @@ class Names(_Telling):
     async def of_domain(self, domain: str, host: str) -> Found:
         """Return the addresses of a name that a domain has named. It has its place until they are known.
 
+        Whoever wants it meanwhile has none: one that is silent does not hold up the others of its domain.
+
         Whoever does not wait any more is asked for no more, unless that has begun.
         """
+        if host in self._waiting:
+            return await self.addresses(host)
         place = self._places.setdefault(domain, DeferredSemaphore(AT_ONCE))
         await place.acquire()
         found: Deferred[Found] = Deferred()

@@ -127,6 +127,18 @@ class NamesTest(unittest.TestCase):
         for answer in answers:
             self.assertEqual(self.successResultOf(answer), [V4, V6])
 
+    def test_one_name_has_one_place(self) -> None:
+        """However many want it: else one that is silent would hold up the others of its domain."""
+        silent = [self.of("many.example", "silent.example") for _ in range(names.AT_ONCE)]
+        other = self.of("many.example", "a.example")
+        self.assertEqual(len(self.begun), 2)
+        silent[1].cancel()
+        self.failureResultOf(silent[1], CancelledError)
+        self.begun.pop()()
+        self.assertEqual(self.successResultOf(other), [V4, V6])
+        self.go_on()
+        self.assertEqual(self.successResultOf(silent[0]), [V4, V6])
+
     def test_who_does_not_wait_any_more(self) -> None:
         """Its place stays taken while the thread is at work, and one that had none yet is not asked for."""
         answers = [self.of("many.example", f"{number}.example") for number in range(names.AT_ONCE * 3)]
