@@ -115,6 +115,7 @@ def _step(selector: selectors.BaseSelector, running: dict[int, _Child]) -> Itera
 def _start(task: Task) -> _Child:
     sys.stdout.flush()
     directory = tempfile.mkdtemp(prefix="mutants-")
+    os.chmod(directory, 0o711)  # tests ask what another user may read in it
     reading, writing = os.pipe()
     process = os.fork()
     if not process:

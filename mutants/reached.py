@@ -23,7 +23,9 @@ from mutants.unittests import ROOT
 
 CACHE = ROOT / ".mutants"
 PATIENCE = 180.0  # seconds without a word from a test
-CONFIGURATION = "[run]\ncontext = ${MUTANTS_TEST}\nparallel = True\nsigterm = True\nsource_pkgs = minimixproxy\n"
+CONFIGURATION = (
+    "[run]\ncontext = ${MUTANTS_TEST}\nparallel = True\nsigterm = True\npatch = _exit\nsource_pkgs = minimixproxy\n"
+)
 
 
 @dataclass

@@ -26,10 +26,13 @@ def prepare() -> None:
     """Make this process one in which tests run: a reactor, and hypothesis always with the same examples."""
     from hypothesis import HealthCheck, Phase, settings
     from twisted.internet import asyncioreactor
+    from twisted.logger import globalLogBeginner
 
     sys.path.insert(0, str(ROOT))
     sys.dont_write_bytecode = True
     asyncioreactor.install()
+    # Until logging begins Twisted keeps what is logged, and all that this refers to: no test would see that it is gone.
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     importlib.import_module("tests")  # chooses a profile, too
     settings.register_profile(
         "mutants",

@@ -357,6 +357,11 @@ class ChildrenTests(TestCase):
         self.assertEqual(task.ended, "ended with status 1")
         self.assertIn("ZeroDivisionError", task.said[0]["fault"])
 
+    def test_another_user_may_be_let_into_its_directory(self) -> None:
+        """Some tests ask what a user may read there who is not root."""
+        task = self.ended(lambda say: say(os.stat(".").st_mode & 0o777))
+        self.assertEqual(task.said, [0o711])
+
     def test_memory_has_a_bound(self) -> None:
         task = self.ended(lambda say: bytes(children.MEMORY) and None)
         self.assertIn("MemoryError", task.said[0]["fault"])
