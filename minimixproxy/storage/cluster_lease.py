@@ -74,7 +74,7 @@ class ClusterLease(Lease):
         self._noting = NOTHING
         self._renewing: float | None = None
         self._line = 0  # of the connection that writes
-        self._confirmed = 0.0
+        self._confirmed: float  # since it is taken
 
     # Taking it -------------------------------------------------------------------------------------------------
 

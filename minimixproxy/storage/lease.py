@@ -65,7 +65,7 @@ class Lease:
         self._monotonic = monotonic
         self.number = 0  # among the processes of a cluster
         self._epoch = 0
-        self._renewed = 0.0
+        self._renewed: float  # since it is taken
         self._locked: tuple[Path, int] | None = None  # a file, and the descriptor that holds its lock
 
     # Taking it -------------------------------------------------------------------------------------------------

@@ -346,8 +346,7 @@ class Store:
         texts, key = self._statements, tuple(row[:2])
         is_message = text == texts.messages.one
         there, wanted = (texts.message_there, (row[3], row[9])) if is_message else (texts.private_there, (row[2],))
-        keys = (key, (key[0], NOBODY)) if is_message and key[0] in changed else (key,)
-        for one in keys:
+        for one in (key, (key[0], NOBODY)) if key[0] in changed else (key,):  # nobody has no private messages
             self._cursor.execute(there, one)
             found = self._cursor.fetchone()
             if found is not None and (key[0] in changed or (bytes(found[0]), *found[1:]) == wanted):

@@ -939,6 +939,18 @@ class OverTests(HoldingTestCase):
         self.assertIn("the database does not know any more", str(self.lost[0]))
         self.assertEqual(len(self.lost), 1)
 
+    def test_what_else_such_a_database_says_is_not_believed(self) -> None:
+        """It may be behind in that, too: who has come since is not over, and connections to it are not cut."""
+        over: list[int] = []
+        self.holding.when_over = over.append
+        self.leases.orphans = [BARE]
+        self.leases.live = [*self.leases.live, OTHER]
+        self.begin()
+        self.leases.mine.clear()
+        self.leases.live, self.leases.anew = [Holder(OWN, "node-a", "a:5270", 0)], True
+        self.clock.advance(LOOK)
+        self.assertEqual((len(self.lost), over, self.holding.view.live[-1]), (1, [], OTHER))
+
     def test_let_go_while_that_is_looked_at(self) -> None:
         self.leases.orphans = [BARE]
         self.begin()

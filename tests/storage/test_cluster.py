@@ -231,6 +231,19 @@ class LifeTests(ClusterTestCase):
         self.assertEqual(other.leases.survey(thorough=False).buried, [])
         self.assertEqual(one.lease.left, LEASE)
 
+    def test_it_begins_when_the_database_says_so(self) -> None:
+        """Else a process would end at once where its clock, which says nothing of the time, is far from zero."""
+        one = self.process()
+        one.clock.advance(1000)
+        lease = ClusterLease(
+            one.database, CLUSTER, Node("late", "late:1", "late"), one.clock.advance, one.clock.seconds
+        )
+        lease.take()
+        self.addCleanup(lease.abandon)
+        self.assertEqual(lease.left, LEASE)
+        one.clock.advance(1)
+        self.assertEqual(lease.left, LEASE - 1)
+
     def test_not_before_it_is_time(self) -> None:
         one = self.process()
         before = self.execute("SELECT expires FROM holders")

@@ -343,6 +343,15 @@ class FailureTests(TroubleTestCase):
         self.now.turn()
         self.assertEqual(self.journal.status.left_out, 2)
 
+    def test_of_the_same_number_in_no_room(self) -> None:
+        """As a message that several accounts share: it says the same, and the room has none all the same."""
+        number = self.now.keep(1)[0].sequence
+        self.now.turn()
+        self.execute(f"UPDATE messages SET room_id = 0 WHERE sequence = {number}")
+        self.room.message_kept(message(number))
+        self.now.turn()
+        self.assertEqual((self.logged(f"number {number} is another row's"), self.journal.status.left_out), (1, 1))
+
     def test_of_the_same_number_in_another_room(self) -> None:
         number = self.now.keep(1)[0].sequence
         self.now.turn()

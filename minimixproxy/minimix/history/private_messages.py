@@ -114,9 +114,6 @@ class PrivateMessages:
     def close(self) -> None:
         """The occupancy is over, and other rooms can have the bytes. Who is being given messages gets them still."""
         self._budget.close()
-        self._budget = ByteBudget(self._budget.limit)
-        for waiting in self._waiting:
-            self._budget.take(_cost(waiting.private))
 
     def give(self, to: str) -> LazyStanzas:
         """Return all that wait, addressed to a session; each waits no more when it is taken."""

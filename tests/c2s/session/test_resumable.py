@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -34,6 +35,11 @@ class ResumableSessionsTests(SynchronousTestCase):
         session: Any = Session(name)
         self.sessions.restore(name, session)
         return session, name
+
+    def test_nobody_guesses_an_id(self) -> None:
+        """It is all that a client has to know who resumes, beside what its login says: 128 bits."""
+        ids = {self.sessions.add(Session(f"r{number}")) for number in range(3)}  # type: ignore[arg-type]
+        self.assertEqual([len(urlsafe_b64decode(f"{one}==")) for one in ids], [16] * 3)
 
     def test_too_many_sleep(self) -> None:
         """The one that does so for longest ends; one that has woken is not counted."""

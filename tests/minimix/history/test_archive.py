@@ -302,7 +302,9 @@ class Features(Case):
         ask = f"<iq type='get' id='1' to='{ROOM}'><metadata xmlns='{MAM}'/></iq>"
         self.assertEqual(payload_of(self.iq(ask).iq, MAM, "metadata").children, [])
         self.fill(3)
-        metadata = payload_of(self.iq(ask).iq, MAM, "metadata")
+        iq = self.iq(ask).iq
+        metadata = payload_of(iq, MAM, "metadata")
+        self.assertEqual((len(iq.element.children), len(metadata.children)), (1, 2), "there is no text beside")
         self.assertEqual(
             [(child.name, child["id"], child["timestamp"]) for child in metadata.elements()],
             [("start", "i0", "2023-11-14T22:13:20.000Z"), ("end", "i2", "2023-11-14T22:13:22.000Z")],

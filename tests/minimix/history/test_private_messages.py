@@ -7,7 +7,8 @@ import math
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.history.private_messages import MAX_KEPT
+from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.minimix.history.private_messages import MAX_KEPT, PrivateMessages
 from minimixproxy.minimix.interfaces.journal import KeptPrivate, RoomJournal
 from minimixproxy.minimix.managed_sessions import INTERVAL
 from tests.log_events import log_events
@@ -189,6 +190,20 @@ class EntrustedTests(SynchronousTestCase):
         self.whispers("second", occupant="b")
         heard = kinds(self.comes("phone").take())
         self.assertEqual([kind for kind in heard if kind.startswith("bob: ")], ["bob: first", "bob: second"])
+
+    def test_the_room_is_left_while_they_are_given(self) -> None:
+        """Other rooms have the bytes at once, and not once more when the rest is given."""
+        all_rooms = ByteBudget(10_000)
+        all_rooms.take(5000)
+        kept = [KeptPrivate(number, f"<message from='{ROOM}/bob'/>".encode()) for number in range(3)]
+        privates = PrivateMessages(ROOM, NullRoomJournal(itertools.count()), ByteBudget(10_000, all_rooms, 300), kept)
+        self.assertGreater(all_rooms.used, 5000)
+        given = iter(privates.give(f"{STREAM}"))
+        next(given)
+        privates.close()
+        self.assertEqual(all_rooms.used, 5000)
+        self.assertEqual(len(list(given)), 2)
+        self.assertEqual((all_rooms.used, len(privates)), (5000, 0))
 
     def test_the_room_is_left(self) -> None:
         self.whispers()

@@ -130,6 +130,16 @@ class PassingTest(RelayedCase):
         server.says(b"<success xmlns='%b'/>" % SASL)
         self.assertEqual(client.wire.take(), b"<success xmlns='%b'/>" % SASL)
 
+    def test_what_goes_with_the_success_after_that(self) -> None:
+        """It is for the client to judge: the proxy does not know what proves the server."""
+        client, server = self.challenged()
+        client.send(element("response", FINAL))
+        server.says(element("challenge", LAST))
+        client.wire.take()
+        client.send(b"<response xmlns='%b'/>" % SASL)
+        server.says(element("success", b"more"))
+        self.assertEqual(client.wire.take(), element("success", b"more"))
+
     def test_every_mechanism_of_the_server(self) -> None:
         self.lab.clock.advance(FRESH)
         self.client()
