@@ -1,6 +1,6 @@
-"""How many examples are tried: `make test` and CI try all, `make unit` one in six, so that it ends within a minute.
+"""How many examples are tried: `make test` and CI try all, `make unit` one in eight, so that it ends within a minute.
 
-`MINIMIXPROXY_TEST_PART=6` in the environment says so. All that is listed by hand is tried in any case: this is about
+`MINIMIXPROXY_TEST_PART=8` in the environment says so. All that is listed by hand is tried in any case: this is about
 examples that hypothesis or a generator of random numbers draws, and about products of lists.
 """
 

@@ -176,7 +176,7 @@ def prepare(*, unit: bool) -> None:
     `unit`: tests/examples.py has some of the examples tried.
     """
     if unit:
-        os.environ.setdefault("MINIMIXPROXY_TEST_PART", "6")
+        os.environ.setdefault("MINIMIXPROXY_TEST_PART", "8")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.abspath(".hypothesis"))
