@@ -138,6 +138,7 @@ class StubAccount:
     def __init__(self) -> None:
         self.taken_from_client: set[str] = set()  # ids
         self.taken_from_server: set[str] = set()
+        self.instead: dict[str, bytes] = {}  # what the client gets in the place of what the server says: by id
         self.seen_from_client: list[bytes] = []
         self.closed: list[SessionPort] = []
         self.managed: list[SessionPort] = []
@@ -163,6 +164,9 @@ class StubAccount:
             raise UnusableStanza("too large")
         if self.follows:
             session.when_got(lambda: self.got.append(stanza.get("id")))
+        if (instead := self.instead.get(stanza.get("id") or "")) is not None:
+            session.deliver_instead(instead)
+            return True
         return stanza.get("id") in self.taken_from_server
 
     def leaves_from_client(self, messages: bytes, receivers: Collection[bytes]) -> bool:

@@ -87,6 +87,7 @@ class FakeSession:
         self.language = ""
         self.standalone = False
         self.received: list[Stanza] = []
+        self.instead: list[Stanza] = []  # those of them that it got in the place of what its server said
         self.closed: str | None = None
         self.inactive = False
         self.weighed: list[Weighed] = []  # given to it while it was inactive
@@ -115,6 +116,10 @@ class FakeSession:
         stanzas = split(data) if self.standalone else written(data)
         assert len(stanzas) == 1, f"{len(stanzas)} stanzas delivered as one: {data!r}"
         self.received += stanzas
+
+    def deliver_instead(self, data: bytes) -> None:
+        self.deliver(data)
+        self.instead.append(self.received[-1])
 
     def deliver_all(self, stanzas: LazyStanzas) -> None:
         if not self.slow:

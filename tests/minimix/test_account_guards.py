@@ -141,3 +141,18 @@ class ServersWordsTests(SynchronousTestCase):
                 f"to='{ROOM}/bob'><body>x</body></message></forwarded></sent></message>"
             )
             self.assertIs(world.account.from_server(phone, copy), taken, jid)
+
+    def test_invitation_that_names_another_accounts_stream(self) -> None:
+        """It reaches the client in the place of the room's own, of which the server is to know what becomes."""
+        world = World()
+        (phone,) = world.joined("phone")
+        neighbour = "bob@a.test/minimix.4567"
+        world.neighbours[neighbour, ROOM] = "bob@a.test/desk"
+        invitation = parse_stanza(
+            f"<message from='{ROOM}' to='{phone.jid}'><x xmlns='http://jabber.org/protocol/muc#user'>"
+            f"<invite from='{neighbour}'/></x></message>"
+        )
+        self.assertTrue(world.account.from_server(phone, invitation))
+        (shown,) = phone.take()
+        self.assertIn(b"<invite from='bob@a.test/desk'", shown.raw)
+        self.assertEqual(phone.instead, [shown])

@@ -178,6 +178,7 @@ class Messages(SynchronousTestCase):
             for changed in session.take():
                 self.assertIn(f"from='{shown}'", changed.raw.decode())
                 self.assertIn(f"<body>{STREAM}</body>", changed.raw.decode())
+                self.assertIs(changed, session.instead[-1])
 
     def _carbon_comes(
         self, session: FakeSession, to: str = f"{ROOM}/bob", stanza_id: str = "1", more: str = ""
@@ -203,6 +204,7 @@ class Messages(SynchronousTestCase):
             (carbon,) = self.laptop.take()
             self.assertIn(b"id='archived'", carbon.raw)
             self.assertEqual(carbon.raw.count(b"muc#user"), 1)
+            self.assertIs(carbon, self.laptop.instead[-1])
             self.world.clock.advance(10)
             self.assertEqual((self.laptop.received, self.phone.received, tablet.received), ([], [], []))
 

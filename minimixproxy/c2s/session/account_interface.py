@@ -18,7 +18,7 @@ class AccountPort(Protocol):
         """Tell whether the account has taken a stanza of the client; else it goes upstream."""
 
     def from_server(self, session: SessionPort, stanza: Stanza) -> bool:
-        """Tell whether a stanza of the server is to be dropped; else it goes to the client."""
+        """Tell whether a stanza of the server is to be dropped, or another was given in its place; else it passes."""
 
     def leaves_from_client(self, messages: bytes, receivers: Collection[bytes]) -> bool:
         """Tell of whole messages of a client whether the account surely takes none, nor wants to see one.

@@ -238,6 +238,10 @@ class ClientSession:
         server = self._server.handed(self._state.server_knows)
         return can_log_in and quiet and self._client.rests and server is not None and not self._link.watch
 
+    def deliver_instead(self, data: bytes) -> None:
+        """Give the client this in the place of what its server has just said."""
+        self._from_server.instead(data)
+
     def when_got(self, call: Callable[[], None]) -> None:
         """Call once the client has acknowledged what its server has said last, and it is to get now."""
         self._from_server.when_got(call)

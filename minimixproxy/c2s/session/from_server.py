@@ -95,7 +95,7 @@ class FromServer:
         if link.takes_from_server(stanza):
             self._got = None  # the client gets another in its place, if any
             return
-        self._give(stanza)
+        self._give(stanza.raw)
         if link.listens:
             link.heard(stanza)
             self._session.answered()
@@ -104,8 +104,14 @@ class FromServer:
         """Call once the client has acknowledged the stanza that its account is being shown."""
         self._got = call
 
-    def _give(self, stanza: Stanza) -> None:
-        raw = self._server.tracked(stanza.raw) if self._output.managed else stanza.raw
+    def instead(self, data: bytes) -> None:
+        """Give the client this in the place of the stanza that its account is being shown."""
+        self._got = None
+        self._give(data)
+
+    def _give(self, data: bytes) -> None:
+        """Give the client what its server has said: in order, and not by the gate, for nothing of it is on disk."""
+        raw = self._server.tracked(data) if self._output.managed else data
         if self._got is not None:
             raw, self._got = tracked_too(raw, self._got), None
         if self._output.asleep:
@@ -134,7 +140,7 @@ class FromServer:
         NET.skip(skipped.name, skipped.size, skipped.digest, where, skipped.reason)
         if skipped.name == "iq" and skipped.attributes.get("type") in ("result", "error"):
             answer = lost_answer(skipped.attributes, f"the answer cannot be used: {skipped.reason}")
-            self._give(answer)
+            self._give(answer.raw)
         elif skipped.name == "iq" and (error := error_for("iq", skipped.attributes, skipped.reason)) is not None:
             refusal = rewrite(error.raw, {"from": None})
             if not ORDINARY.fault(refusal):  # by its id, which whoever asks chooses

@@ -73,7 +73,7 @@ class UserRequests:
         changed = self.disco_items.answered(session, iq)
         if changed is None:
             return False
-        session.deliver(changed)
+        session.deliver_instead(changed)
         return True
 
     def session_closed(self, session: SessionPort) -> None:

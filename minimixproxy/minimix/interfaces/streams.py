@@ -87,6 +87,12 @@ class SessionPort(Protocol):
     def deliver(self, data: bytes) -> None:
         """Give the client one stanza."""
 
+    def deliver_instead(self, data: bytes) -> None:
+        """Give the client this in the place of what its server has just said (see `AccountPort.from_server`).
+
+        Nor does the server know it to be handled before the client has this.
+        """
+
     def deliver_all(self, stanzas: LazyStanzas) -> None:
         """Give the client many stanzas, in order with `deliver`; they are made, one by one, when it can take them."""
 

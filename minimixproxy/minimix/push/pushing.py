@@ -175,7 +175,7 @@ class Pushing:
         if stanza.name == "iq":
             changed = self._enabling.answered(session, stanza)
             if changed is not None:
-                session.deliver(changed)
+                session.deliver_instead(changed)
             return changed is not None
         if stanza.name == "message" and self._pending:
             self._message(session, stanza, rooms)

@@ -117,7 +117,7 @@ class MessageForkHandler(Subprotocol):
     def _from_own_archive(self, session: SessionPort, stanza: Stanza, jid: str) -> bool:
         changed = self._copies.in_archive(session, stanza, jid)
         if changed is not None:
-            session.deliver(changed)
+            session.deliver_instead(changed)
         return changed is not None
 
     def _invitation(self, session: SessionPort, stanza: Stanza, jid: str) -> bool:
@@ -130,7 +130,7 @@ class MessageForkHandler(Subprotocol):
         except (InvalidJID, UnusableStanza):
             return False  # the client is to say so
         if shown is not stanza:
-            session.deliver(shown.raw)
+            session.deliver_instead(shown.raw)
         return shown is not stanza
 
     def _carbon(self, session: SessionPort, stanza: Stanza, carbon: Carbon) -> None:

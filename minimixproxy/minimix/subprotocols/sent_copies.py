@@ -112,7 +112,7 @@ class SentCopies:
         if _MARK in carbon.raw:
             self._passes_marked_over = False
         if self._take((session, to, stanza_id)) is not None:
-            session.deliver(carbons.as_private(carbon))
+            session.deliver_instead(carbons.as_private(carbon))
 
     def answered(self, occupant: str) -> None:
         """An occupant, prepared, is about to be heard: what was said to it before is shown first."""

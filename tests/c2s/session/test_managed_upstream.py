@@ -11,6 +11,7 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnfit, UpstreamUnreachable
 from minimixproxy.c2s.session.client_session import LASTING
+from minimixproxy.c2s.session.client_state import Ways
 from minimixproxy.c2s.session.reconnecting import ANSWER_WITHIN as RESUMED_WITHIN
 from minimixproxy.c2s.session.reconnecting import REFUSALS
 from minimixproxy.c2s.session.server_management import ANSWER_WITHIN, ASK_AFTER
@@ -148,6 +149,21 @@ class CountingTest(UpstreamTest):
         self.assertEqual(self.account.got, [])
         client.send(ack(1))
         self.assertEqual(self.account.got, ["1"])
+
+    def test_what_a_client_gets_in_its_place_is_handled_when_the_client_has_it(self) -> None:
+        """Else the server would have no more of it when a client that sleeps does not come back."""
+        self.account.instead = {"1": b"<message id='1' to='me'/>"}
+        self.assertEqual(self.serve(b"<message id='1'/>"), b"<message id='1' to='me'/>")
+        self.assertEqual(self.asked(), ack(0))
+        self.client.send(ack(1))
+        self.assertEqual(self.asked(), ack(1))
+
+    def test_what_a_client_gets_in_its_place_comes_in_its_place(self) -> None:
+        """What is told of rooms may wait for the disk: results of an archive are not to come behind its last word."""
+        self.session.use(Ways(self.fail, self.fail, self.fail), inactive=False)
+        self.account.instead = {"2": b"<message id='2' to='me'/>"}
+        got = self.serve(b"<message id='1'/><message id='2'/><iq id='3' type='result'/>")
+        self.assertEqual(got, b"<message id='1'/><message id='2' to='me'/><iq id='3' type='result'/>")
 
     def test_what_only_the_proxy_takes(self) -> None:
         self.account.taken_from_server = {"taken"}

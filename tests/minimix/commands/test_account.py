@@ -113,6 +113,7 @@ class OwnedAccountTests(unittest.SynchronousTestCase):
         self.assertTrue(self.world.account.from_server(phone, answer))
         (listed,) = phone.take()
         self.assertEqual(listed.raw.count(PLANNED.encode()), 6)
+        self.assertEqual(phone.instead, [listed])
         self.assertEqual(laptop.take(), [])
         self.assertFalse(self.world.client(phone, ask))
         self.world.account.session_closed(phone)

@@ -219,9 +219,20 @@ class Client:
 
     def deliver(self, data: bytes) -> None:
         """The account gives it whole stanzas."""
+        if self._from_server:
+            self.world.witness.complain(f"{self.jid} is told something out of its place: {data[:2000]!r}")
+        self._given(data)
+
+    def _given(self, data: bytes) -> None:
         if self.closed:
             self.world.witness.complain(f"{self.jid} is told something that has closed: {data[:2000]!r}")
         self._gate((data, self._from_server))
+
+    def deliver_instead(self, data: bytes) -> None:
+        """The account gives it another stanza than its server."""
+        if not self._from_server:
+            self.world.witness.complain(f"{self.jid} is told something in the place of nothing: {data[:2000]!r}")
+        self._given(data)
 
     def deliver_all(self, stanzas: LazyStanzas) -> None:
         """The account gives it many."""

@@ -148,6 +148,7 @@ class Registering(PushCase):
             self.assertTrue(self.answer(self.phone, f"<error><{condition} xmlns='{STANZAS}'/></error>", "error"))
             (answer,) = self.phone.take()
             self.assertEqual((answer["type"], answer["id"], answer.payloads), ("result", "e", ()))
+            self.assertIs(answer, self.phone.instead[-1])
             self.assertEqual(self.enabled()[-1], ("phone", condition, False))
 
     def test_disabled(self) -> None:
