@@ -500,6 +500,18 @@ class EdgeLeavesTest(PipeCase):
         self.assertFalse(self.told("is gone or has it no more"))
         self.assertNotIn(END, there.upstream.take())
 
+    def test_what_comes_behind_the_end(self) -> None:
+        """It is not handled, nor kept: the client says it again. A hostile one would say much, and not let us go."""
+        there = self.bound()
+        self.send(b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+        there.upstream.take()
+        (stream,) = self.pair.holder.clients._streams
+        stream.dataReceived(b"<message id='before'/>" + EDGE_LEAVES)
+        stream.dataReceived(b"<message id='behind'/>" + EDGE_LEAVES)
+        self.assertEqual(there.upstream.take(), b"<message id='before'/>")
+        self.assertEqual(self.flushed(), b"")
+        self.assertTrue(self.told("/r sleeps"))
+
     def test_before_the_login(self) -> None:
         self.send(NAMED)
         answer = self.leave()

@@ -182,6 +182,24 @@ class WebSocketTest(PipeCase):
         self.pair.edge.clients.dismiss()
         self.pair.edge.clock.advance(LEAVE_TIME)
 
+    def test_the_edge_leaves(self) -> None:
+        """The holder ends the stream, but one that can be resumed: its `<close/>` would say that it is over."""
+        for managed in (False, True):
+            self.client = self.pair.edge.client()
+            there = self.session()
+            self.send(BIND)
+            there.serve(BOUND)
+            self.flushed()
+            if managed:
+                self.assertIn(b"<enabled", self.send(ENABLE))
+            there.serve(b"<message><body>late</body></message>")
+            self.pair.edge.clients.dismiss()
+            told = self.flushed()
+            self.assertTrue(told.startswith(b"<message><body>late</body></message>"), told)
+            end = ([], False) if managed else ([b"system-shutdown"], True)
+            self.assertEqual((errors(told), b"</stream:stream>" in told), end)
+            self.assertTrue(self.client.wire.closing)
+
     def test_refused(self) -> None:
         self.pair.held.clear()
         self.assertEqual(self.send(NAMED) + self.flushed(), b"")

@@ -108,7 +108,7 @@ class ClientStream:
         """An error of ours in here costs this client its stream, and nobody else anything."""
         CLIENTS.received_bytes += len(data)
         handler = self.handler
-        if handler is None:
+        if handler is None or self._abort_call is not None:
             return
         try:
             if self.take is not None:
