@@ -59,7 +59,7 @@ def join() -> None:
     postgresql.Cluster = _refused  # type: ignore[assignment, misc]  # it would outlive the child
 
 
-def _refused(*_of_whatever: object) -> None:
+def _refused(*_of_whatever: object, **_named: object) -> None:
     raise SkipTest("all mutants share one PostgreSQL")
 
 
