@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.bounds.shared_bytes import SharedBytes
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.room import snapshot
 from minimixproxy.minimix.room.snapshot import RESERVED, SPEAKERS, Snapshot
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from tests.log_events import log_events
 from tests.minimix.fakes import BARE, ROOM, STREAM, kinds, split
 from tests.minimix.history.test_room_history import Recorder
 
@@ -86,6 +88,28 @@ class Forgetting(SynchronousTestCase):
             self.fill()
             self.assertEqual(self.budget.used, used)
         self.assertEqual(len(self.replayed()), 4)
+
+    def test_half_is_for_whole_stanzas(self) -> None:
+        """What would take more is stripped, so that there is place for who comes later; that is told once."""
+        events = log_events(self)
+        presence = parse_stanza(f"<presence from='{ROOM}/bob'><x xmlns='urn:x'>{BIG}</x></presence>")
+        half = 2 * RESERVED + OBJECT + len(presence.unaddressed)
+        for limit, whole in ((2 * half, True), (2 * half - 1, False)):
+            self.view = Snapshot(ROOM, Rooms(), ByteBudget(limit), account=BARE)
+            self.view.occupant_shown("bob", presence)
+            self.assertEqual(presence.unaddressed == self.view.occupants["bob"], whole)
+            self.assertEqual(len(events), 0 if whole else 1)
+        self.view.occupant_shown("dan", presence)
+        said = f"not all that {ROOM} shows {BARE} is kept: it shows too many bytes (limit {2 * half - 1})"
+        self.assertEqual([formatEvent(event) for event in events], [said])
+
+    def test_the_own_presence_is_whole_where_there_is_place(self) -> None:
+        """Also beyond what is reserved for it."""
+        for limit, whole in ((100 * RESERVED, True), (5 * RESERVED, False)):
+            self.view = Snapshot(ROOM, Rooms(), ByteBudget(limit))
+            self.show("alice")
+            assert self.view.self_presence is not None
+            self.assertEqual(BIG.encode() in self.view.self_presence.raw, whole)
 
     def test_nobody_else_has_the_accounts_nick(self) -> None:
         self.view.occupant_shown("alice", parse_stanza(f"<presence from='{ROOM}/alice'/>"))

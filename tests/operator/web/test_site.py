@@ -222,6 +222,10 @@ class BoundsTests(SiteCase):
 
 
 class ConnectionsTests(SiteCase):
+    def test_what_tls_may_negotiate(self) -> None:
+        """Not HTTP/2: one connection of it has many requests at once, and none of these bounds."""
+        self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
+
     def test_idle_ones_make_room(self) -> None:
         connections = [self.connect() for _ in range(site.MAX_CONNECTIONS)]
         connections[0][0].dataReceived(GET)  # who has just asked is not idle
@@ -239,8 +243,8 @@ class ConnectionsTests(SiteCase):
                 self.said(GET.replace(b"healthz", b"slow"))
             for _ in range(2):
                 self.refused()
-            said = [event for event in events if "all 3 connections are waiting for answers" in formatEvent(event)]
-            self.assertEqual(len(said), told)
+                said = [event for event in events if "all 3 connections are waiting for answers" in formatEvent(event)]
+                self.assertEqual(len(said), told, "at the first that is ended")
             last = list(self.site.channels)[-1]
             slow.request.finish()
             last.connectionLost()
