@@ -97,7 +97,7 @@ class LostTests(unittest.SynchronousTestCase):
         """And with all that it had to say."""
         program = (
             "import sys; from minimixproxy.storage import service; "
-            "sys.stderr = open(2, 'w', buffering=1000); "
+            "sys.stdout, sys.stderr = (open(one, 'w', buffering=1000) for one in (1, 2)); "
             "sys.stdout.write('said'); sys.stderr.write('logged'); service._exit_with_failure()"
         )
         done = other_process.run("-c", program)

@@ -9,10 +9,11 @@ from twisted.words.xish import domish
 
 from minimixproxy.minimix.history import archive
 from minimixproxy.minimix.history.archive_query import MAX_IDS
-from minimixproxy.wire.stanza import parse_stanza
+from minimixproxy.wire.stanza import parse_stanza, rewrite
 from minimixproxy.xep.delays import format_time
 from minimixproxy.xep.muc import error_condition
 from tests.examples import examples
+from tests.log_events import log_events
 from tests.minimix.fakes import DISCO, ROOM, payload_of, split
 from tests.minimix.history.test_room_history import NOW, Speaker, replacing, retracting
 
@@ -235,7 +236,17 @@ class Queries(Case):
         ]:
             answer = self.ask(inner)
             self.assertEqual((answer.iq["type"], answer.error), ("error", expected), inner)
-            self.assertEqual(answer.messages, [])
+            self.assertEqual((answer.messages, answer.iq["id"]), ([], "1"))
+
+    def test_a_message_that_cannot_be_shown(self) -> None:
+        """It costs itself, and not the client; the next one who asks is told of no such message."""
+        self.fill(3)
+        bad = self.room.history.entries[1].raw
+        self.patch(archive, "rewrite", lambda raw, changes: rewrite(b"" if raw == bad else raw, changes))
+        events = log_events(self)
+        for count, logged in (("3", 1), ("2", 1)):
+            answer = self.ask()
+            self.assertEqual((answer.ids, answer.summary("count"), len(events)), (["i0", "i2"], count, logged))
 
     def test_expired(self) -> None:
         self.fill(2)

@@ -11,9 +11,14 @@ from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.minimix.history.private_messages import MAX_KEPT, PrivateMessages
 from minimixproxy.minimix.interfaces.journal import KeptPrivate, RoomJournal
 from minimixproxy.minimix.managed_sessions import INTERVAL
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.log_events import log_events
 from tests.minimix.fakes import ROOM, STREAM, FakeSession, World, kinds
 from tests.minimix.null_journal import NullJournal, NullRoomJournal
+
+
+def spoken(nick: str, size: int) -> Stanza:
+    return parse_stanza(f"<message type='chat' from='{ROOM}/{nick}' to='{STREAM}'><body>{'x' * size}</body></message>")
 
 
 class RoomRecorder(NullRoomJournal):
@@ -181,6 +186,16 @@ class EntrustedTests(SynchronousTestCase):
         self.assertEqual([kind for kind in heard if kind.startswith("bob: ")], ["bob: first", "bob: second"])
         self.assertIn("eve: " + "x" * 100_000, heard)
 
+    def test_what_somebody_says_now_counts_as_his(self) -> None:
+        """It is his own that goes where that makes his the most."""
+        sizes = {"bob": 4000, "eve": 3000}
+        privates = PrivateMessages(ROOM, NullRoomJournal(itertools.count()), ByteBudget(10_000))
+        for nick, size in (*sizes.items(), ("eve", 3500)):
+            privates.keep(spoken(nick, size), 0.0)
+        self.assertEqual([b"/bob'" in private.raw for private in privates], [True, False])
+        privates.keep(spoken("dan", 11_000), 0.0)
+        self.assertEqual(len(privates), 0, "it has no place even alone, and is not kept")
+
     def test_who_has_another_nick_each_time_is_the_same_where_the_room_says_so(self) -> None:
         self.world.shows("alice", "110", inner="<occupant-id xmlns='urn:xmpp:occupant-id:0' id='a'/>")
         self.ends(self.phone, self.tablet)
@@ -190,6 +205,16 @@ class EntrustedTests(SynchronousTestCase):
         self.whispers("second", occupant="b")
         heard = kinds(self.comes("phone").take())
         self.assertEqual([kind for kind in heard if kind.startswith("bob: ")], ["bob: first", "bob: second"])
+
+    def test_one_that_does_not_acknowledge_gets_what_none_has_in_order(self) -> None:
+        privates = PrivateMessages(ROOM, NullRoomJournal(itertools.count()), ByteBudget(10_000))
+        privates.keep(spoken("bob", 10), 0.0)
+        list(privates.entrust(self.phone))
+        for nick in ("dan", "eve"):
+            privates.keep(spoken(nick, 10), 0.0)
+        self.phone.reached = math.inf  # which was not told yet
+        given = [parse_stanza(raw)["from"] for raw in privates.give(STREAM)]
+        self.assertEqual(given, [f"{ROOM}/dan", f"{ROOM}/eve"])
 
     def test_the_room_is_left_while_they_are_given(self) -> None:
         """Other rooms have the bytes at once, and not once more when the rest is given."""
