@@ -131,7 +131,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "FIRST_WAIT": 0.5,
         "LONGEST_WAIT": 8,
     },
-    "c2s.session.reconnecting": {"ANSWER_WITHIN": 15, "LONGEST": 300, "REFUSALS": 4},
+    "c2s.session.reconnecting": {"SOON": 2, "ANSWER_WITHIN": 15, "LONGEST": 300, "REFUSALS": 4},
     "c2s.session.ended_sessions": {"PER_ACCOUNT": 100, "TOGETHER": 2000},
     "c2s.session.repeats": {"MAX_ACCOUNTS": 2000, "MAX_MESSAGES": 1000, "KEPT": 600},
     "c2s.session.server_management": {"ASK_AFTER": 0.5, "ANSWER_WITHIN": 60},
@@ -246,7 +246,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MAX_QUEUED": 6 * 1024**2,
     },
     "accountstream.managed_stream": {"MAX_UNACKNOWLEDGED": 10_000, "MAX_BYTES": 6 * 1024**2},
-    "accountstream.resuming_rules": {"RESUMING_TIMEOUT": 300, "LEAVING_TIMEOUT": 10, "LASTING": 10},
+    "accountstream.resuming_rules": {"RESUMING_TIMEOUT": 300, "LEAVING_TIMEOUT": 10, "LASTING": 10, "SOON": 2},
     "accountstream.stream": {
         "FIRST_WAIT": 1,
         "LONGEST_WAIT": 120,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from twisted.internet.defer import Deferred, succeed
 
 from minimixproxy.accountstream.attempt import Attempt, Opened
@@ -11,6 +13,8 @@ from minimixproxy.counting.resumptions import RESUMPTIONS
 
 RESUMING_TIMEOUT = 300.0  # seconds from the end of a connection, if the server keeps the stream for so long
 LASTING = 10.0  # seconds that a connection has to last on which a stream was resumed, or the next one waits
+#: Seconds that it waits at most: a server keeps only so much of what is said meanwhile (Prosody 500 stanzas).
+SOON = 2.0
 LEAVING_TIMEOUT = 10.0  # seconds for a stream to be resumed that nobody needs
 
 
@@ -28,16 +32,19 @@ class ResumingRules(Rules):
         patience = RESUMING_TIMEOUT if longest is None else min(longest, RESUMING_TIMEOUT)
         self._resume_until = self._clock.seconds() + patience
         lasted = self._clock.seconds() - self._resumed >= LASTING
-        if lasted and self.managed.progressed():
+        if not self.managed.progressed():
+            self._rest()
+        elif lasted:
             self._tries.reset()
             self.happens(Input.TIME_UP)
         else:
-            self._rest()
+            self._rest(SOON)
 
-    def _rest(self) -> None:
+    def _rest(self, longest: float = inf) -> None:
         now = self._clock.seconds()
         assert self.managed is not None
-        self._due = min(now + self._tries.next(), self._resume_until) if self.managed.resumable else now
+        wait = min(self._tries.next(), longest)
+        self._due = min(now + wait, self._resume_until) if self.managed.resumable else now
         self._stay(max(0.0, self._due - now))
 
     def _try_again(self, why: object = None) -> None:

@@ -22,6 +22,8 @@ from minimixproxy.timing.lines import Place
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
 ANSWER_WITHIN = 15.0  # seconds from a login to the answer whether the stream is resumed
+#: Seconds that one waits at most whose stream was resumed, and lost again: its server keeps only so much meanwhile.
+SOON = 2.0
 LONGEST = 300.0  # seconds for all of them, if the server does not say how long it waits
 REFUSALS = 4  # attempts in a row that nobody takes: the server is down, and streams do not outlive it
 
@@ -102,7 +104,7 @@ class Reconnecting:
         longest = LONGEST if what.max is None else min(LONGEST, what.max)
         until = clock.seconds() + longest
         if waits:
-            await pause(clock, min(pace.waits.next(), longest / 2))
+            await pause(clock, min(pace.waits.next(), SOON, longest / 2))
         refusals, handled = 0, None
         while clock.seconds() < until and refusals < REFUSALS:
             login = self._session.login

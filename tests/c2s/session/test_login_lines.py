@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnreachable
 from minimixproxy.c2s.session.login_lines import LOGINS, LOGINS_BURST, LOGINS_PER_SECOND, LoginLines
-from minimixproxy.c2s.session.reconnecting import LONGEST, REFUSALS, Reconnecting, Resumption
+from minimixproxy.c2s.session.reconnecting import LONGEST, REFUSALS, SOON, Reconnecting, Resumption
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.config.settings import Domain
@@ -77,7 +77,7 @@ class LoginLinesTests(SynchronousTestCase):
 
     def test_one_that_was_resumed_just_now_waits(self) -> None:
         """But not for longer than half of the time for which its server keeps the stream."""
-        for keeps, wait in ((600, 4.0), (2, 1.0)):
+        for keeps, wait in ((600, SOON), (2, 1.0)):
             pace = self.lines.pace("example.org", "phone@example.org")
             self.assertEqual([pace.waits.next() for _ in range(3)], [0.5, 1.0, 2.0])
             reconnecting = Reconnecting("phone", Session(self, "phone"))
