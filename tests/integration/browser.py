@@ -15,6 +15,7 @@ from selenium.common.exceptions import (
     NoSuchElementException,
     StaleElementReferenceException,
     TimeoutException,
+    WebDriverException,
 )
 from selenium.webdriver.chromium.remote_connection import ChromiumRemoteConnection
 from selenium.webdriver.common.by import By
@@ -30,6 +31,8 @@ from tests.integration.servers import in_path
 from tests.patience import patiently
 
 CHROMIUM = "/usr/bin/chromium"
+# Chromium forgets now and then what a script waits by, where much memory is used; it is asked again, so often at most.
+COLLECTED, COLLECTED_AT_MOST = "Promise was collected", 3
 # Beside what the driver sets: nothing that asks the network, and windows that nobody looks at are not put to sleep.
 FLAGS = (
     "--headless",
@@ -127,11 +130,15 @@ class Window:
 
     async def until(self, body: str, *arguments: Any) -> Any:
         """Wait until the body of a function returns something that is true, and return that."""
-        try:
-            return await self._do("execute_async_script", WAIT, body, *arguments)
-        except TimeoutException:
-            shown = await self.run("return document.body.innerText")
-            raise AssertionError(f"waited in vain for {body!r} {arguments!r}; the page shows:\n{shown}") from None
+        for again in range(COLLECTED_AT_MOST, -1, -1):
+            try:
+                return await self._do("execute_async_script", WAIT, body, *arguments)
+            except TimeoutException:
+                shown = await self.run("return document.body.innerText")
+                raise AssertionError(f"waited in vain for {body!r} {arguments!r}; the page shows:\n{shown}") from None
+            except WebDriverException as error:
+                if not again or COLLECTED not in (error.msg or ""):
+                    raise
 
     async def reload(self) -> None:
         """Load the page anew, as F5 does."""
