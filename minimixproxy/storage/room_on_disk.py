@@ -30,9 +30,11 @@ def check_room(cursor: Any) -> None:
     file = Path(cursor.execute("PRAGMA database_list").fetchone()[2])
     needed: dict[int, int] = {}  # by file system
     for directory in (file.parent, _directory_of_copies()):
-        device = directory.stat().st_dev
+        try:
+            device, free = directory.stat().st_dev, free_in(directory)
+        except OSError as error:  # such as a directory that was removed
+            raise NoRoom(f"{directory}: {error.strerror}") from error
         needed[device] = needed.get(device, 0) + once
-        free = free_in(directory)
         if free < needed[device]:
             raise NoRoom(f"that takes {needed[device]} bytes in {directory}, and {free} are free")
 

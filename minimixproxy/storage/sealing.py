@@ -87,8 +87,11 @@ def _place(configured: Path | None, directory: Path) -> Path:
 
 
 def _of_before(file: Path, configured: Path | None) -> list[bytes]:
-    if configured is None and not file.exists():
-        return []
+    try:
+        if configured is None and not file.exists():
+            return []
+    except OSError as error:
+        raise SealKeyError(f"{file}: cannot be read: {error.strerror}") from error
     return [read_key(file, "in a cluster seal_key must name the key of the proxy that was alone")]
 
 

@@ -241,6 +241,21 @@ class ErasingTests(TroubleTestCase):
         self.seconds_pass(int(wal.GATHERED * 4))
         self.assertIn(len(times), (3, 4))
 
+    def test_nobody_knows_how_much_room_there_is(self) -> None:
+        """As of a directory that is gone: that is no reason to stop writing."""
+
+        def gone(directory: Path) -> int:
+            raise FileNotFoundError(2, "No such file or directory", str(directory))
+
+        tag, *_ = self.many_accounts()
+        self.patch(room_on_disk, "free_in", gone)
+        self.journal.account_forgotten(f"{tag}@example.org")
+        erased = self.journal.erased(copies=True)
+        self.now.turn()
+        self.seconds_pass(10)
+        self.assertNoResult(erased)
+        self.assertEqual(self.logged("No such file or directory"), 1)
+
     def test_a_disk_that_is_full_meanwhile(self) -> None:
         """What was written to the log in vain is not left there."""
         sizes: list[int] = []

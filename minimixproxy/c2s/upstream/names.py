@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -99,15 +100,18 @@ class Names(_Telling):
             return
         self._waiting[host] = [answer]
         try:
-            self._begin(lambda: self._reactor.callFromThread(self._told, host, self._found(host)))
+            self._begin(lambda: self._find(host))
         except RuntimeError:  # there are too many threads
             self._told(host, [])
 
-    def _found(self, host: str) -> Found:
+    def _find(self, host: str) -> None:
+        """In a thread. Whatever becomes of it, nobody waits for ever, nor keeps a place."""
+        found: Found = []
         try:
-            return self._ask(host, None, 0, socket.SOCK_STREAM)
-        except (OSError, ValueError):
-            return []
+            with suppress(OSError, ValueError):
+                found = self._ask(host, None, 0, socket.SOCK_STREAM)
+        finally:
+            self._reactor.callFromThread(self._told, host, found)
 
     def _told(self, host: str, found: Found) -> None:
         for answer in self._waiting.pop(host):
@@ -117,9 +121,8 @@ class Names(_Telling):
     async def of_domain(self, domain: str, host: str) -> Found:
         """Return the addresses of a name that a domain has named. It has its place until they are known.
 
-        Whoever wants it meanwhile has none: one that is silent does not hold up the others of its domain.
-
-        Whoever does not wait any more is asked for no more, unless that has begun.
+        Whoever wants it meanwhile needs no place: one that is silent does not hold up the others of its domain. A name
+        whose turn has not come is not asked for once nobody waits for it.
         """
         if host in self._waiting:
             return await self.addresses(host)

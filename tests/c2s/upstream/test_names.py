@@ -112,6 +112,18 @@ class NamesTest(unittest.TestCase):
         few = Names(AtOnce(), self.ask, refuses)
         self.assertEqual(self.successResultOf(few.addresses("a.example")), [])
 
+    def test_something_else_goes_wrong(self) -> None:
+        """As when there is no memory left: whoever waits is told, and the name can be asked for again."""
+
+        def fails(*_asked: object) -> Found:
+            raise MemoryError
+
+        names = Names(AtOnce(), fails, self.begun.append)
+        for _ in range(2):
+            answer = names.addresses("a.example")
+            self.assertRaises(MemoryError, self.go_on)
+            self.assertEqual(self.successResultOf(answer), [])
+
     def of(self, domain: str, host: str) -> Deferred[Found]:
         return Deferred.fromCoroutine(self.names.of_domain(domain, host))
 
