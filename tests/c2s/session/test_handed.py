@@ -63,6 +63,12 @@ class HandedCase(UpstreamTest):
         self.client.server.dataReceived(b"<resumed %b previd='up' h='%d'/>" % (NS, sent) + then)
         return wire.take()
 
+    def settles(self, session: ClientSession | None = None) -> Callable[[], int]:
+        """Have a session settle; return what tells how often it has."""
+        calls: list[None] = []
+        (session or self.session).when_settled(lambda: calls.append(None))
+        return lambda: len(calls)
+
 
 class GoingOnTest(HandedCase):
     def test_nothing_is_open(self) -> None:
@@ -186,36 +192,33 @@ class GoingOnTest(HandedCase):
         """That is waited for, though not for long."""
         session = self.goes_on()
         self.assertIsNone(session.hand_on(keep, b""))
-        calls: list[None] = []
-        session.when_settled(lambda: calls.append(None))
-        self.assertEqual(calls, [])
+        settled = self.settles(session)
+        self.assertEqual(settled(), 0)
         self.resumes_upstream()
         self.lab.clock.advance(LONGEST)
-        self.assertEqual(calls, [None])
+        self.assertEqual(settled(), 1)
         self.assertIsNotNone(session.hand_on(keep, b""))
 
     def test_a_server_that_takes_its_time(self) -> None:
         """A machine may be busy with all that has just come."""
         session = self.goes_on()
-        calls: list[None] = []
-        session.when_settled(lambda: calls.append(None))
+        settled = self.settles(session)
         self.lab.clock.advance(LONGEST)
         self.lab.clock.advance(LONGEST)
-        self.assertEqual(calls, [])
+        self.assertEqual(settled(), 0)
         self.resumes_upstream()
         self.lab.clock.advance(LONGEST)
-        self.assertEqual(calls, [None])
+        self.assertEqual(settled(), 1)
         self.assertIsNotNone(session.hand_on(keep, b""))
 
     def test_a_server_that_does_not_go_on(self) -> None:
         session = self.goes_on()
-        calls: list[None] = []
-        session.when_settled(lambda: calls.append(None))
+        settled = self.settles(session)
         for _ in range(4):
             self.lab.clock.advance(LONGEST)
-        self.assertEqual(calls, [])
+        self.assertEqual(settled(), 0)
         self.lab.clock.advance(LONGEST)
-        self.assertEqual(calls, [None])
+        self.assertEqual(settled(), 1)
 
     def test_how_much_was_handled_in_the_end(self) -> None:
         """The account comes back here, without the session: what was handled when that went is not known for right."""
@@ -364,11 +367,6 @@ class RestsTest(HandedCase):
 
 class SettlingTest(HandedCase):
     """What is open is waited for, before."""
-
-    def settles(self) -> Callable[[], int]:
-        calls: list[None] = []
-        self.session.when_settled(lambda: calls.append(None))
-        return lambda: len(calls)
 
     def test_one_that_sleeps(self) -> None:
         """It acknowledges nothing; its server does."""
