@@ -57,7 +57,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "cluster.restart_watch": {"LONGEST": 16384},
     "cluster.view": {"MOST_TOLD": 20},
     "storage.cluster_lease": {"NOTHING": -1},  # in the database, as other processes read it
-    "c2s.session.client_session": {"QUIET": 600, "UNBOUND": 120, "LASTING": 10},
+    "c2s.session.client_session": {"QUIET": 600, "UNBOUND": 120},
     "c2s.session.acknowledgements": {"LATE": 5, "EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.server.registrar": {
         "ANSWER_TIMEOUT": 30,
@@ -131,7 +131,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "FIRST_WAIT": 0.5,
         "LONGEST_WAIT": 8,
     },
-    "c2s.session.reconnecting": {"SOON": 2, "ANSWER_WITHIN": 15, "LONGEST": 300, "REFUSALS": 4},
+    "c2s.session.reconnecting": {"ANSWER_WITHIN": 15, "LONGEST": 300, "REFUSALS": 4},
     "c2s.session.ended_sessions": {"PER_ACCOUNT": 100, "TOGETHER": 2000},
     "c2s.session.repeats": {"MAX_ACCOUNTS": 2000, "MAX_MESSAGES": 1000, "KEPT": 600},
     "c2s.session.server_management": {"ASK_AFTER": 0.5, "ANSWER_WITHIN": 60},
@@ -214,6 +214,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "minimix.room.endings": {"MAX_ROOMS": 50, "ACCOUNT_BYTES": 32 * 1024, "ALL_BYTES": 8 * 1024**2, "MAX_TEXT": 300},
     "minimix.room.sessions": {"CLIENT_BYTES": 8 * 1024**2},
     "minimix.stream_release": {"LINGER": 10},
+    "timing.backoff": {"LASTING": 10, "SOON": 2},
     "timing.turn_shares": {"TURN": 0.01},
     "timing.answer_window": {
         "LEAST": 2,
@@ -246,7 +247,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MAX_QUEUED": 6 * 1024**2,
     },
     "accountstream.managed_stream": {"MAX_UNACKNOWLEDGED": 10_000, "MAX_BYTES": 6 * 1024**2},
-    "accountstream.resuming_rules": {"RESUMING_TIMEOUT": 300, "LEAVING_TIMEOUT": 10, "LASTING": 10, "SOON": 2},
+    "accountstream.resuming_rules": {"RESUMING_TIMEOUT": 300, "LEAVING_TIMEOUT": 10},
     "accountstream.stream": {
         "FIRST_WAIT": 1,
         "LONGEST_WAIT": 120,

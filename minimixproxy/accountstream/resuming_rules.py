@@ -10,11 +10,9 @@ from minimixproxy.accountstream.attempt import Attempt, Opened
 from minimixproxy.accountstream.lifecycle_rules import OPENING_TIMEOUT, Rules
 from minimixproxy.accountstream.phases import Input
 from minimixproxy.counting.resumptions import RESUMPTIONS
+from minimixproxy.timing.backoff import LASTING, SOON
 
 RESUMING_TIMEOUT = 300.0  # seconds from the end of a connection, if the server keeps the stream for so long
-LASTING = 10.0  # seconds that a connection has to last on which a stream was resumed, or the next one waits
-#: Seconds that it waits at most: a server keeps only so much of what is said meanwhile (Prosody 500 stanzas).
-SOON = 2.0
 LEAVING_TIMEOUT = 10.0  # seconds for a stream to be resumed that nobody needs
 
 

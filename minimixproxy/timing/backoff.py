@@ -6,6 +6,10 @@ import math
 import random
 from collections.abc import Callable
 
+#: Seconds that a connection has to last on which a stream was resumed, or the next one waits; and how long at most: a
+#: server keeps only so much of what is said meanwhile (Prosody 500 stanzas).
+LASTING, SOON = 10.0, 2.0
+
 Seconds = float | Callable[[], float]  # or what returns how many there are now
 
 

@@ -20,6 +20,7 @@ from minimixproxy.accountstream.stream import AccountStream, StreamOptions
 from minimixproxy.c2s.upstream.sending import WINDOW
 from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
 from minimixproxy.namespaces import NS_SM3
+from minimixproxy.timing.backoff import LASTING
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.stream_management import REQUEST, Enabled, acknowledgement
 from tests.accountstream.places import Places
@@ -277,7 +278,7 @@ class ResumingTests(SynchronousTestCase):
         while not ends.upstream.attempts:
             ends.clock.advance(1)
         ends.goes_on()
-        ends.clock.advance(resuming_rules.LASTING)
+        ends.clock.advance(LASTING)
         ends.says(asks=False)
         ends.delivers(1)
         ends.cut()

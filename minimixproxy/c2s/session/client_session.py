@@ -28,6 +28,7 @@ from minimixproxy.minimix.interfaces.handed import HandedSession
 from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.stream_management.unacknowledged import NotSent
+from minimixproxy.timing.backoff import LASTING
 from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
@@ -37,7 +38,6 @@ from minimixproxy.xep.client_state import INACTIVE
 from minimixproxy.xep.stream_features import HIDDEN, HIDDEN_ONCE_BOUND, shown_features
 from minimixproxy.xep.stream_headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
 
-LASTING = 10.0  # seconds: of a connection to the server that was resumed and did not last, the next one waits
 #: Seconds without a word of a client that is there, until another process may go on with its session by the way.
 QUIET = 600.0
 UNBOUND = 120.0  # seconds that a client has to bind a resource: without one it is of no account

@@ -17,13 +17,12 @@ from minimixproxy.c2s.upstream.managing import NotResumed, resume
 from minimixproxy.counting.resumptions import RESUMPTIONS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.stream_management.handled import Handled
+from minimixproxy.timing.backoff import SOON
 from minimixproxy.timing.clock import pause
 from minimixproxy.timing.lines import Place
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
 ANSWER_WITHIN = 15.0  # seconds from a login to the answer whether the stream is resumed
-#: Seconds that one waits at most whose stream was resumed, and lost again: its server keeps only so much meanwhile.
-SOON = 2.0
 LONGEST = 300.0  # seconds for all of them, if the server does not say how long it waits
 REFUSALS = 4  # attempts in a row that nobody takes: the server is down, and streams do not outlive it
 

@@ -9,12 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnreachable
 from minimixproxy.c2s.session.login_lines import LOGINS, LOGINS_BURST, LOGINS_PER_SECOND, LoginLines
-from minimixproxy.c2s.session.reconnecting import LONGEST, REFUSALS, SOON, Reconnecting, Resumption
+from minimixproxy.c2s.session.reconnecting import LONGEST, REFUSALS, Reconnecting, Resumption
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.config.settings import Domain
 from minimixproxy.stream_management.handled import Handled
 from minimixproxy.timing.answer_window import LATELY, LEAST
+from minimixproxy.timing.backoff import SOON
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
 FIRST = LOGINS.first

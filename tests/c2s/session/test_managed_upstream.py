@@ -10,7 +10,6 @@ from twisted.words.protocols.jabber.jid import JID
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnfit, UpstreamUnreachable
-from minimixproxy.c2s.session.client_session import LASTING
 from minimixproxy.c2s.session.client_state import Ways
 from minimixproxy.c2s.session.reconnecting import ANSWER_WITHIN as RESUMED_WITHIN
 from minimixproxy.c2s.session.reconnecting import REFUSALS
@@ -20,6 +19,7 @@ from minimixproxy.c2s.upstream import connecting
 from minimixproxy.c2s.upstream.connecting import server_framing
 from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.counting.resumptions import RESUMPTIONS
+from minimixproxy.timing.backoff import LASTING
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.c2s.helpers import SERVER_FEATURES, SERVER_HEADER
 from tests.c2s.server.test_negotiation import END, errors
